@@ -1,6 +1,12 @@
 package worker
 
-import "time"
+import (
+	"cmp"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // Status is how a request ended. Outcomes carry one of the six below.
 type Status string
@@ -36,11 +42,11 @@ const (
 // Error is the error of an outcome: what the API said, as it said it, or what
 // kept the worker from an answer.
 type Error struct {
-	Code       *int   `json:"code,omitempty"`      // the API's code
+	Code       *int   `json:"code,omitzero"`       // the API's code
 	Message    string `json:"message,omitempty"`   // the API's message, or what went wrong on the way
 	ErrorID    string `json:"errorId,omitempty"`   // the API's errorId, for 8x8 support
 	Timestamp  string `json:"timestamp,omitempty"` // the API's timestamp, as it gave it
-	HTTPStatus int    `json:"httpStatus,omitempty"`
+	HTTPStatus int    `json:"httpStatus,omitzero"`
 	Kind       Kind   `json:"kind"`
 }
 
@@ -52,9 +58,9 @@ type OutcomeSource struct {
 	Timestamp string `json:"timestamp"` // of the record, RFC 3339 UTC with milliseconds
 
 	// Of a rejected record only.
-	Value     []byte `json:"value,omitempty"` // its first 16 KiB
-	Key       []byte `json:"key,omitempty"`   // first 1 KiB of a key too long to be the outcome's
-	Truncated bool   `json:"truncated,omitempty"`
+	Value     []byte `json:"value,omitzero"`     // its first 16 KiB; nil for a tombstone
+	Key       []byte `json:"key,omitzero"`       // first 1 KiB of a key too long to be the outcome's
+	Truncated bool   `json:"truncated,omitzero"` // Value is not the whole value
 }
 
 // Outcome is the one result of a request record. Its JSON form is the value of
@@ -71,10 +77,10 @@ type Outcome struct {
 	RequestedAt    string            `json:"requestedAt,omitempty"`
 	ScheduledAt    string            `json:"scheduledAt,omitempty"`
 	Status         Status            `json:"status"`
-	CancelledCount *int              `json:"cancelledCount,omitempty"`
-	Error          *Error            `json:"error,omitempty"`
+	CancelledCount *int              `json:"cancelledCount,omitzero"`
+	Error          *Error            `json:"error,omitzero"`
 	Attempts       int               `json:"attempts"`
-	Ambiguous      bool              `json:"ambiguous,omitempty"`
+	Ambiguous      bool              `json:"ambiguous,omitzero"`
 	DuplicateOf    string            `json:"duplicateOf,omitempty"`
 	Source         OutcomeSource     `json:"source"`
 	FirstAttemptAt string            `json:"firstAttemptAt,omitempty"`
@@ -85,6 +91,82 @@ type Outcome struct {
 	Key         []byte   `json:"-"` // record key; nil for none
 	TraceParent string   `json:"-"`
 	TraceState  string   `json:"-"`
+}
+
+// What a rejected record leaves in its outcome, in bytes.
+const (
+	maxSourceValue = 16 << 10
+	maxKey         = 1 << 10
+)
+
+// NewOutcome returns the outcome of a request as far as it is known before
+// anything was done: its identity, what is echoed and where it came from.
+func NewOutcome(rec *Record, req *Request, clusterID string) *Outcome {
+	o := newOutcome(rec, clusterID)
+	o.echo(req)
+	o.Key = []byte(req.Target.Key())
+	return o
+}
+
+// RejectedOutcome returns the outcome of a record that is no valid request,
+// complete but for CompletedAt. It shares memory with the record.
+func RejectedOutcome(rec *Record, rejection *Rejection, clusterID string) *Outcome {
+	o := newOutcome(rec, clusterID)
+	o.Status = StatusRejected
+	o.Error = &Error{Kind: KindInvalidRequest, Message: rejection.Error()}
+	if rejection.Partial != nil {
+		o.echo(rejection.Partial)
+	}
+	o.RequestID = cmp.Or(o.RequestID, defaultRequestID(rec))
+	if o.Key = rec.Key; len(rec.Key) > maxKey {
+		o.Key, o.Source.Key = nil, rec.Key[:maxKey]
+	}
+	o.Source.Value = rec.Value[:min(len(rec.Value), maxSourceValue)]
+	o.Source.Truncated = len(rec.Value) > maxSourceValue
+	return o
+}
+
+func newOutcome(rec *Record, clusterID string) *Outcome {
+	return &Outcome{
+		OutcomeID: OutcomeID(clusterID, rec.Topic, rec.Partition, rec.Offset, rec.Timestamp),
+		Source: OutcomeSource{
+			Topic:     rec.Topic,
+			Partition: rec.Partition,
+			Offset:    rec.Offset,
+			Timestamp: FormatTime(rec.Timestamp),
+		},
+		Record: rec.ID(),
+	}
+}
+
+// echo repeats what the request said.
+func (o *Outcome) echo(req *Request) {
+	o.RequestID = req.RequestID
+	o.SubAccountID = req.SubAccountID
+	if req.Batch {
+		o.BatchID = req.ID
+	} else {
+		o.UMID = req.ID
+	}
+	o.CampaignID, o.Reason, o.Metadata = req.CampaignID, req.Reason, req.Metadata
+	o.RequestedAt, o.ScheduledAt = req.RequestedAt, req.ScheduledAt
+	o.TraceParent, o.TraceState = req.TraceParent, req.TraceState
+}
+
+// outcomeNamespace is the name space of outcome ids. It never changes.
+var outcomeNamespace = uuid.MustParse("a2e3b5c4-6f0d-4c1e-9b57-0d8e5f2a7c31")
+
+// OutcomeID names the outcome of a record: the version 5 UUID of
+// "cluster/topic/partition/offset/timestamp" in a name space of its own, with
+// the timestamp in Unix milliseconds. No topic has a slash in its name, so no
+// two records share a name.
+func OutcomeID(clusterID, topic string, partition int, offset int64, timestamp time.Time) string {
+	name := make([]byte, 0, len(clusterID)+len(topic)+64)
+	name = append(append(append(name, clusterID...), '/'), topic...)
+	for _, n := range [...]int64{int64(partition), offset, timestamp.UnixMilli()} {
+		name = strconv.AppendInt(append(name, '/'), n, 10)
+	}
+	return uuid.NewSHA1(outcomeNamespace, name).String()
 }
 
 // RecordID tells one request record from every other of its partition, also
@@ -116,5 +198,15 @@ func (o *Outcome) AnswersDuplicates() bool {
 // the worker itself writes.
 const TimeFormat = "2006-01-02T15:04:05.000Z"
 
-// FormatTime renders t in TimeFormat.
-func FormatTime(t time.Time) string { return t.UTC().Format(TimeFormat) }
+// FormatTime renders t in TimeFormat. A producer may stamp its records with any
+// number of milliseconds; years that RFC 3339 cannot write become the nearest
+// that it can.
+func FormatTime(t time.Time) string {
+	switch t = t.UTC(); {
+	case t.Year() < 0:
+		return "0000-01-01T00:00:00.000Z"
+	case t.Year() > 9999:
+		return "9999-12-31T23:59:59.999Z"
+	}
+	return t.Format(TimeFormat)
+}

@@ -65,3 +65,14 @@ type Request struct {
 	TraceParent string // W3C trace context of the request, continued by its outcome
 	TraceState  string
 }
+
+// Rejection says why a record is no valid request. It is the error of
+// [Parser.Parse].
+type Rejection struct {
+	Field   string   // what is at fault: a field, "value", or a header
+	Reason  string   // what is wrong with it, to be read after the field's name
+	Partial *Request // every field that is valid, for the echo
+}
+
+// Error names the field and says what is wrong with it.
+func (r *Rejection) Error() string { return r.Field + ": " + r.Reason }

@@ -1,0 +1,105 @@
+# smscancel. The three that one needs: make test, make build, make image.
+
+# Versions of what go.mod does not name. Kafka's stands in deploy/kafka-image/pom.xml.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE   ?= smscancel:$(VERSION)
+
+GOFLAGS_STATIC := -trimpath -tags timetzdata -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+
+# The certificates that the image brings along: the first bundle found here.
+CA_BUNDLE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
+
+# Collected during `make test`: every test that was skipped for want of Kafka.
+NOT_RUN := $(CURDIR)/bin/not-run.txt
+export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
+
+.PHONY: all help test test-unit test-kafka packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.NOTPARALLEL:
+
+all: build
+
+help:
+	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
+	@echo 'make test-unit    only the tests that need nothing but Go'
+	@echo 'make test-kafka   only the packages that test against real Kafka'
+	@echo 'make build        bin/smscancel, static'
+	@echo 'make image        the container image $(IMAGE)'
+	@echo 'make kafka-image  a Kafka image for the tests, without an image registry'
+	@echo 'make lint         gofmt, vet, staticcheck;  make vuln: known vulnerabilities'
+	@echo 'make fmt          gofmt, in place'
+
+# Its last lines say what did not run, or that everything did.
+test: vet test-unit test-kafka
+	@if [ -s '$(NOT_RUN)' ]; then \
+	  awk -F'\t' -v root='$(CURDIR)/' '{ dir = $$1; if (index(dir, root) == 1) dir = substr(dir, length(root) + 1); n[dir]++; why[dir] = $$3 } \
+	    END { for (dir in n) printf "NOT RUN: %d tests of %s: %s\n", n[dir], dir, why[dir] }' '$(NOT_RUN)' | sort; \
+	fi; \
+	if [ -z '$(RACE)' ]; then echo 'NOT RUN: the race detector: no C compiler'; fi; \
+	if [ -n '$(RACE)' ] && [ ! -s '$(NOT_RUN)' ]; then echo 'All suites ran.'; fi
+
+test-unit: packages
+	@set -e; packages=$$(cat bin/packages-unit.txt); \
+	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 10m $$packages; fi
+
+# One package at a time: each runs brokers of its own.
+test-kafka: packages kafka-image-if-missing
+	@rm -f '$(NOT_RUN)'
+	@set -e; packages=$$(cat bin/packages-kafka.txt); \
+	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 25m $$packages; fi
+
+# Packages whose tests depend on kafkatest, directly or not, and all others.
+packages:
+	@mkdir -p bin
+	@go list ./... >bin/packages-all.txt
+	@go list -test -f '{{if .ForTest}}{{.ForTest}} {{join .Deps " "}}{{end}}' ./... >bin/packages-deps.txt
+	@grep -E '(^| )smscancel/integration/kafkatest( |$$)' bin/packages-deps.txt | cut -d' ' -f1 | sort -u >bin/packages-kafka.txt
+	@grep -vxF -f bin/packages-kafka.txt bin/packages-all.txt >bin/packages-unit.txt || true
+
+build:
+	CGO_ENABLED=0 go build $(GOFLAGS_STATIC) -o bin/smscancel ./cmd/smscancel
+
+image:
+	@[ -n '$(CA_BUNDLE)' ] || { echo 'no CA certificates found: install ca-certificates or set CA_BUNDLE=FILE' >&2; exit 1; }
+	rm -rf bin/image && mkdir -p bin/image
+	CGO_ENABLED=0 GOOS=linux go build $(GOFLAGS_STATIC) -o bin/image/smscancel ./cmd/smscancel
+	cp '$(CA_BUNDLE)' bin/image/ca-certificates.crt
+	docker build -q -f deploy/Dockerfile --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t '$(IMAGE)' bin/image
+
+kafka-image:
+	deploy/kafka-image/build.sh
+
+# Where the recipe's tools are missing the tests pull the official image, or say what to do.
+kafka-image-if-missing:
+	@set -e; version=$$(sed -n 's|.*<kafka.version>\(.*\)</kafka.version>.*|\1|p' deploy/kafka-image/pom.xml); \
+	if [ -n "$$SMSCANCEL_KAFKA_IMAGE" ] || ! docker version >/dev/null 2>&1; then exit 0; fi; \
+	for image in apache/kafka smscancel/kafka; do \
+	  if docker image inspect "$$image:$$version" >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if command -v mvn >/dev/null && command -v jlink >/dev/null; then \
+	  deploy/kafka-image/build.sh || echo 'No local Kafka image; the tests will try to pull one.'; \
+	fi
+
+vet:
+	go vet ./...
+
+# Tests are skipped in one place only, kafkatest.Require, which takes note of it.
+lint: vet
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	@! grep -rnE '\.Skip(f|Now)?\(' --include='*.go' . | grep -v '^./integration/kafkatest/engine.go:'
+	go run $(STATICCHECK) ./...
+
+vuln:
+	go run $(GOVULNCHECK) ./...
+
+fmt:
+	gofmt -w .
+
+clean:
+	rm -rf bin

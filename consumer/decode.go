@@ -1,0 +1,49 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"smscancel/consumer/records"
+	"smscancel/worker"
+)
+
+// decode gives a record of the log the form that the worker knows. It shares
+// the page's memory: the worker keeps nothing of it.
+func (s *session) decode(rec records.Record) *worker.Record {
+	r := &worker.Record{
+		Topic: s.tp.topic, Partition: s.tp.partition, Offset: rec.Offset,
+		Timestamp: time.UnixMilli(rec.Timestamp), Key: rec.Key, Value: rec.Value,
+	}
+	for key, value := range rec.Headers.All() {
+		r.Headers = append(r.Headers, worker.Header{Key: string(key), Value: value})
+	}
+	return r
+}
+
+// checkKey counts requests whose key or partition is not what the common
+// partitioner gives: their duplicates may be in another partition.
+func (s *session) checkKey(rec *worker.Record, job *worker.Job) {
+	key, valid := job.Key()
+	if !valid {
+		return
+	}
+	s.c.mu.Lock()
+	all := s.c.partitions[s.tp.topic]
+	s.c.mu.Unlock()
+	if string(rec.Key) == key && (len(all) == 0 || murmur2.Balance(kafka.Message{Key: rec.Key}, all...) == rec.Partition) {
+		return
+	}
+	s.c.Handler.Metrics.Unkeyed.Inc()
+}
+
+var murmur2 = kafka.Murmur2Balancer{Consistent: true}
+
+// lostToRetention counts records that were deleted before anybody read them.
+func (c *Consumer) lostToRetention(log zerolog.Logger, from, to int64) {
+	c.Handler.Metrics.LostRetention.Add(float64(to - from))
+	log.Error().Int64("from", from).Int64("to", to).Int64("records", to-from).
+		Msg("retention deleted requests before they were handled; they get no outcome")
+}

@@ -1,0 +1,278 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// Run takes part in the group until ctx ends, then drains every partition,
+// commits, and leaves. It returns an error only for what cannot be mended by
+// waiting.
+func (c *Consumer) Run(ctx context.Context) error {
+	c.ctx = context.WithoutCancel(ctx)
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID: c.Group, Brokers: c.Brokers, Dialer: c.Dialer, Topics: c.Topics,
+		GroupBalancers:         []kafka.GroupBalancer{&balancer{claims: c.claims}},
+		SessionTimeout:         c.SessionTimeout,
+		HeartbeatInterval:      max(min(c.SessionTimeout/30, 300*time.Millisecond), 50*time.Millisecond), // how soon a member hears of a rebalance
+		RebalanceTimeout:       c.SessionTimeout,                                                         // members rejoin at once: their sessions live outside the generation
+		JoinGroupBackoff:       200 * time.Millisecond,
+		WatchPartitionChanges:  true,
+		PartitionWatchInterval: 5 * time.Second,
+		StartOffset:            kafka.FirstOffset,
+	})
+	if err != nil {
+		return fmt.Errorf("join group %s: %w", c.Group, err)
+	}
+	loop, stop := context.WithCancel(c.ctx)
+	var done sync.WaitGroup
+	done.Go(func() { c.generations(loop, group) })
+	<-ctx.Done()
+	c.drainAll()
+	stop()
+	done.Wait()
+	return group.Close()
+}
+
+// generations serves one generation of the group after another.
+func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
+	for {
+		gen, err := group.Next(ctx)
+		if err != nil && ctx.Err() != nil {
+			return
+		}
+		if err != nil { // kafka-go has backed off already
+			c.troubled(err)
+			continue
+		}
+		ended := make(chan struct{})
+		gen.Start(func(genCtx context.Context) {
+			defer close(ended)
+			c.serve(genCtx, gen)
+		})
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// troubled notes why there is no generation, and says so when it is news.
+func (c *Consumer) troubled(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.trouble == "" && errors.Is(err, kafka.RebalanceInProgress) {
+		return
+	}
+	if c.trouble != err.Error() {
+		c.Log.Warn().Err(err).Str("group", c.Group).Msg("not in the group, trying again")
+	}
+	c.trouble = err.Error()
+}
+
+// serve is one generation: take what is assigned, hand over what is not, commit.
+// Returning ends the generation, and this member rejoins.
+func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
+	assigned := assignment(gen)
+	commits, err := c.readCommits(ctx, assigned)
+	if err == nil {
+		err = c.readPartitions(ctx)
+	}
+	if err != nil {
+		c.troubled(err)
+		sleep(ctx, time.Second)
+		return
+	}
+	handedOver := c.assign(gen, assigned, commits)
+	tick := time.NewTicker(commitInterval)
+	defer tick.Stop()
+	for {
+		if err := c.commit(context.WithoutCancel(ctx), gen); err != nil {
+			c.Log.Warn().Err(err).Int32("generation", gen.ID).Msg("commit failed")
+			if errors.Is(err, errUnknownEnd) {
+				return
+			}
+			sleep(ctx, 50*time.Millisecond)
+		}
+		select {
+		case <-ctx.Done():
+			// A rebalance: what is settled by now need not be replayed by others.
+			if err := c.commit(context.WithoutCancel(ctx), gen); err != nil {
+				c.Log.Debug().Err(err).Int32("generation", gen.ID).Msg("last commit of the generation failed")
+			}
+			return
+		case <-handedOver:
+			return
+		case <-tick.C:
+		case <-c.wakeCommit:
+		}
+	}
+}
+
+func assignment(gen *kafka.Generation) []topicPartition {
+	var tps []topicPartition
+	for topic, partitions := range gen.Assignments {
+		for _, p := range partitions {
+			tps = append(tps, topicPartition{topic, p.ID})
+		}
+	}
+	return tps
+}
+
+// assign makes the holds follow an assignment. The channel it returns is closed
+// when everything that this member must give up has been handed over; it is nil
+// if that is nothing.
+func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits map[topicPartition]committed) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.member, c.trouble = gen, ""
+	c.assigned = map[topicPartition]bool{}
+	for _, tp := range tps {
+		c.assigned[tp] = true
+	}
+	c.Handler.Metrics.Rebalances.Inc()
+	var leaving []*hold
+	for tp, h := range c.holds {
+		if !c.assigned[tp] {
+			leaving = append(leaving, h)
+			c.letGo(h, c.AttemptTimeout+time.Second)
+		}
+	}
+	for _, tp := range tps {
+		if h := c.holds[tp]; h != nil {
+			h.check(commits[tp])
+		} else {
+			c.start(tp)
+		}
+	}
+	c.Log.Info().Int32("generation", gen.ID).Str("member", gen.MemberID).Int("assigned", len(tps)).
+		Int("handingOver", len(leaving)).Msg("joined the group")
+	return allReleased(leaving)
+}
+
+func allReleased(holds []*hold) <-chan struct{} {
+	if len(holds) == 0 {
+		return nil
+	}
+	all := make(chan struct{})
+	go func() {
+		for _, h := range holds {
+			<-h.released
+		}
+		close(all)
+	}()
+	return all
+}
+
+// start takes a partition; c.mu is held.
+func (c *Consumer) start(tp topicPartition) {
+	if c.stopping {
+		return
+	}
+	h := c.newHold(tp)
+	c.holds[tp] = h
+	go h.run()
+}
+
+// letGo releases a hold in the background, and takes the partition again if it
+// was assigned to this member meanwhile; c.mu is held.
+func (c *Consumer) letGo(h *hold, timeout time.Duration) {
+	if h.leaving {
+		return
+	}
+	h.leaving = true
+	go func() {
+		h.release(timeout, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.holds, h.tp)
+			if c.assigned[h.tp] {
+				c.start(h.tp)
+			}
+		})
+	}()
+}
+
+// drainAll releases every partition at shutdown.
+func (c *Consumer) drainAll() {
+	c.mu.Lock()
+	c.stopping = true
+	holds := slices.Collect(maps.Values(c.holds))
+	for _, h := range holds {
+		c.letGo(h, c.DrainTimeout)
+	}
+	c.mu.Unlock()
+	for _, h := range holds {
+		<-h.released
+	}
+}
+
+// confirm asks the coordinator whether a partition is still this member's. Who
+// has lost it must not fence its new owner.
+func (c *Consumer) confirm(ctx context.Context, tp topicPartition) error {
+	c.mu.Lock()
+	gen, assigned := c.member, c.assigned[tp]
+	c.mu.Unlock()
+	if gen == nil || !assigned {
+		return errNotAssigned
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	res, err := c.Client.Heartbeat(ctx, &kafka.HeartbeatRequest{GroupID: gen.GroupID, GenerationID: gen.ID, MemberID: gen.MemberID})
+	if err == nil {
+		err = res.Error
+	}
+	if err != nil {
+		return fmt.Errorf("confirm membership in generation %d: %w", gen.ID, err)
+	}
+	return nil
+}
+
+var errNotAssigned = errors.New("not assigned to this member")
+
+// claims is what this member tells the leader when it joins.
+func (c *Consumer) claims() claims {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := claims{Version: 1, Outcomes: c.OutcomeTopic, N: c.N, Owned: map[string][]int{}}
+	if c.member != nil {
+		own.Generation = c.member.ID
+	}
+	for tp := range c.holds {
+		own.Owned[tp.topic] = append(own.Owned[tp.topic], tp.partition)
+	}
+	return own
+}
+
+// readPartitions learns the partitions of the request topics, which the check
+// of keys needs.
+func (c *Consumer) readPartitions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	res, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: c.Topics})
+	if err != nil {
+		return fmt.Errorf("read the partitions of the request topics: %w", err)
+	}
+	found := map[string][]int{}
+	for _, topic := range res.Topics {
+		if topic.Error != nil {
+			return fmt.Errorf("request topic %s: %w", topic.Name, topic.Error)
+		}
+		for _, p := range topic.Partitions {
+			found[topic.Name] = append(found[topic.Name], p.ID)
+		}
+		slices.Sort(found[topic.Name])
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.partitions = found
+	return nil
+}

@@ -1,0 +1,193 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/rs/zerolog"
+
+	"smscancel/worker"
+)
+
+// State is where a partition of this member stands.
+type State string
+
+const (
+	StateTakeover State = "takeover" // fencing and replaying
+	StateRunning  State = "running"
+	StateDraining State = "draining" // about to be handed over, or stopping
+	StateWaiting  State = "waiting"  // could not be taken over, or was fenced; see the reason
+)
+
+// hold is this member's claim on one partition: it takes it over, runs its
+// session, and takes it over again when the session fails, until released.
+type hold struct {
+	c   *Consumer
+	tp  topicPartition
+	log zerolog.Logger
+
+	ctx    context.Context // ends when the hold is released
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	state    State
+	reason   string
+	since    time.Time
+	session  *session // nil while there is none
+	replayAt int64
+	replayTo int64
+	final    chan struct{} // closed when the final commit was acknowledged
+	finished bool
+	leaving  bool          // release has begun; guarded by Consumer.mu
+	ran      chan struct{} // closed when run has returned
+	released chan struct{} // closed when the hold is gone
+}
+
+func (c *Consumer) newHold(tp topicPartition) *hold {
+	h := &hold{
+		c: c, tp: tp, state: StateTakeover, since: time.Now(), final: make(chan struct{}),
+		ran: make(chan struct{}), released: make(chan struct{}),
+		log: c.Log.With().Str("topic", tp.topic).Int("partition", tp.partition).Logger(),
+	}
+	h.ctx, h.cancel = context.WithCancel(c.ctx)
+	return h
+}
+
+// run holds the partition until it is released.
+func (h *hold) run() {
+	defer close(h.ran)
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
+		backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
+	fenced := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Second), backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(5*time.Minute), backoff.WithMaxElapsedTime(0))
+	for h.ctx.Err() == nil {
+		started := time.Now()
+		err := h.once()
+		if err == nil || h.ctx.Err() != nil {
+			return
+		}
+		if time.Since(started) > time.Minute { // it ran for a while: this trouble is a new one
+			pause.Reset()
+		}
+		if time.Since(started) > 10*time.Minute {
+			fenced.Reset()
+		}
+		delay := pause.NextBackOff()
+		if errors.Is(err, worker.ErrFenced) {
+			h.c.Handler.Metrics.Fenced.Inc()
+			delay = fenced.NextBackOff()
+		}
+		h.set(StateWaiting, err.Error())
+		h.log.Error().Err(err).Stringer("again", delay.Round(time.Millisecond)).Msg("partition stopped; its requests wait")
+		sleep(h.ctx, delay)
+	}
+}
+
+// once takes the partition over and runs its session. It returns nil when the
+// session drained.
+func (h *hold) once() error {
+	h.set(StateTakeover, "")
+	t := &takeover{c: h.c, tp: h.tp, log: h.log, position: h.replayed}
+	s, err := t.run(h.ctx)
+	if err != nil {
+		return err
+	}
+	h.attach(s)
+	h.c.requestCommit()
+	err = s.run()
+	if err == nil {
+		return nil // drained by release, which needs the session for the final commit
+	}
+	h.attach(nil)
+	s.close()
+	return err
+}
+
+// attach makes s the hold's session. A hold that is being released drains it at once.
+func (h *hold) attach(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.session = s
+	if s != nil && h.state != StateDraining {
+		h.state, h.reason, h.since = StateRunning, "", time.Now()
+	}
+	if s != nil && h.ctx.Err() != nil {
+		s.stopAdmit()
+	}
+}
+
+func (h *hold) set(state State, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != StateDraining {
+		h.state, h.reason, h.since = state, reason, time.Now()
+	}
+}
+
+func (h *hold) replayed(at, end int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.replayAt, h.replayTo = at, end
+}
+
+func (h *hold) current() (*session, State) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.session, h.state
+}
+
+// check ends the session if a new generation's view of the commit shows that
+// somebody else has owned the partition meanwhile.
+func (h *hold) check(now committed) {
+	if s, state := h.current(); s != nil && state == StateRunning && !s.stillOurs(now) {
+		s.fail(errLostCommit)
+	}
+}
+
+// release gives the partition up: no new call, calls in hand finish within the
+// timeout, their outcomes are appended, the watermark is committed. It blocks
+// until all that is over, then calls gone.
+func (h *hold) release(timeout time.Duration, gone func()) {
+	defer close(h.released)
+	defer gone()
+	h.set(StateDraining, "")
+	h.cancel()
+	if s, _ := h.current(); s != nil {
+		s.stopAdmit()
+	}
+	<-h.ran // no takeover or session loop is at work any more
+	s, _ := h.current()
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	s.drain(ctx)
+	h.c.requestCommit()
+	final := time.NewTimer(finalCommitTimeout)
+	defer final.Stop()
+	select {
+	case <-h.final:
+	case <-final.C:
+	}
+	h.attach(nil)
+	s.close()
+}
+
+// finalCommitTimeout bounds the wait for the commit of a drained session; the
+// next owner can do without it.
+const finalCommitTimeout = 5 * time.Second
+
+// acknowledge notes a commit of the hold's session.
+func (h *hold) acknowledge(s *session, c commitment, final bool, sent time.Time) {
+	s.acknowledge(c, sent)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if final && !h.finished {
+		h.finished = true
+		close(h.final)
+	}
+}

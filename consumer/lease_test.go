@@ -1,0 +1,143 @@
+package consumer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+)
+
+func TestNoCallBeyondADurableLease(t *testing.T) {
+	l := newLease(-1)
+	if l.covers(0) {
+		t.Error("a call may start before any lease is durable")
+	}
+	if !l.want(10) || l.want(11) {
+		t.Error("the first record must ask for a lease, the next one is within it")
+	}
+	if l.covers(10) {
+		t.Error("an asked lease is not a durable one")
+	}
+	l.durable(l.renewal())
+	if !l.covers(10) || !l.covers(10+leaseStep) || l.covers(11+leaseStep) {
+		t.Error("the lease covers one step from the record that asked for it")
+	}
+	if !l.want(11 + leaseStep/2) {
+		t.Error("the lease must be renewed before it runs out")
+	}
+}
+
+func TestCleanStopTrimsOnlyWhatThisSessionLeased(t *testing.T) {
+	for _, c := range []struct{ inherited, called, want int64 }{
+		{-1, -1, -1}, {500, -1, 500}, {-1, 70, 70}, {500, 70, 500}, {500, 700, 700},
+	} {
+		l := newLease(c.inherited)
+		l.want(1000)
+		l.durable(l.renewal())
+		if c.called >= 0 {
+			l.called(c.called)
+		}
+		if got := l.trimmed(); got != c.want {
+			t.Errorf("inherited %d, called without an outcome %d: trimmed to %d, want %d", c.inherited, c.called, got, c.want)
+		}
+		if l.renewal() < c.inherited {
+			t.Errorf("a lease below the inherited %d would be committed", c.inherited)
+		}
+	}
+}
+
+func TestMetadataSurvivesARoundTripAndNothingElseIsTrusted(t *testing.T) {
+	m := metadata{ClusterID: "c", Outcomes: "o", N: 3, Offset: 17, PID: 9, Epoch: 2, Last: &last{16, 5, 77}, Ledger: 40, Lease: 1016}
+	text, err := m.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := parseCommitted(17, text); c.meta == nil || !c.meta.writtenBy(9, 2) || !c.meta.of("c", "o") || *c.meta.Last != *m.Last || c.meta.Lease != 1016 {
+		t.Errorf("came back as %+v", c.meta)
+	}
+	newer := text[:len(text)-1] + `,"later":{"field":1}}`
+	if c := parseCommitted(17, newer); c.meta == nil {
+		t.Error("a field of a later version made the metadata unreadable")
+	}
+	for name, c := range map[string]committed{
+		"offset moved by an operator": parseCommitted(12, text),
+		"no commit":                   parseCommitted(-1, ""),
+		"foreign text":                parseCommitted(17, "kafka-ui"),
+		"empty":                       parseCommitted(17, ""),
+		"another format":              parseCommitted(17, `{"offset":17}`),
+		"negative ledger offset":      parseCommitted(17, `{"v":1,"n":3,"offset":17,"ledger":-1,"lease":3}`),
+	} {
+		if c.meta != nil {
+			t.Errorf("%s: metadata is trusted: %+v", name, c.meta)
+		}
+	}
+}
+
+func TestMetadataOfTheLongestNamesFitsABrokersLimit(t *testing.T) {
+	long := make([]byte, 249)
+	for i := range long {
+		long[i] = 'x'
+	}
+	const most = 1<<63 - 1
+	m := metadata{ClusterID: string(long[:64]), Outcomes: string(long), N: most, Offset: most, PID: most, Epoch: 1<<15 - 1,
+		Last: &last{most, most, 1<<32 - 1}, Ledger: most, Lease: most}
+	if text, err := m.encode(); err != nil || len(text) > maxMetadata/2 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
+func FuzzParseCommitted(f *testing.F) {
+	f.Add(int64(17), `{"v":1,"cluster":"c","outcomes":"o","n":3,"offset":17,"pid":9,"epoch":2,"ledger":40,"lease":-1}`)
+	f.Add(int64(0), `{"v":1,"n":1,"offset":0,"ledger":1e99}`)
+	f.Fuzz(func(t *testing.T, offset int64, raw string) {
+		c := parseCommitted(offset, raw)
+		if m := c.meta; m != nil && (m.Offset != offset || m.N < 1 || m.Ledger < 0 || m.Lease < -1) {
+			t.Errorf("trusted %+v at offset %d", m, offset)
+		}
+	})
+}
+
+func TestWindowIsSharedFairlyAndIsTheBackpressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10, 1000)
+		a, b := w.join(), w.join()
+		for range 5 {
+			if err := a.acquire(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		full := make(chan error, 1)
+		go func() { full <- a.acquire(t.Context(), 1) }()
+		synctest.Wait()
+		select {
+		case <-full:
+			t.Fatal("a partition went beyond its half of the window")
+		default:
+		}
+		if err := b.acquire(t.Context(), 1); err != nil { // the other is not held up
+			t.Fatal(err)
+		}
+		a.release(1)
+		if err := <-full; err != nil {
+			t.Fatal(err)
+		}
+		go func() { full <- a.acquire(t.Context(), 1) }()
+		synctest.Wait()
+		b.leave() // its share goes to those who stay
+		if err := <-full; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestWindowAdmitsARecordLargerThanAShareAlone(t *testing.T) {
+	w := newWindow(10, 100)
+	s := w.join()
+	if err := s.acquire(t.Context(), 5000); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.acquire(ctx, 1); err == nil {
+		t.Error("a second record was admitted beside it")
+	}
+}

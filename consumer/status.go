@@ -1,0 +1,78 @@
+package consumer
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"time"
+
+	"smscancel/worker/status"
+)
+
+// Report fills in what the consumer knows of a status, and refreshes the
+// gauges of lag, age and dedupe entries.
+func (c *Consumer) Report(s *status.Status) {
+	c.mu.Lock()
+	holds := make([]*hold, 0, len(c.holds))
+	for _, h := range c.holds {
+		holds = append(holds, h)
+	}
+	if c.member != nil {
+		s.Generation = c.member.ID
+	}
+	s.Reason = ""
+	if c.member == nil {
+		s.Reason = "not in the group yet: " + c.trouble
+	}
+	if c.stopping {
+		s.Reason = "stopping"
+	}
+	c.mu.Unlock()
+	sort.Slice(holds, func(i, j int) bool {
+		a, b := holds[i].tp, holds[j].tp
+		return a.topic < b.topic || a.topic == b.topic && a.partition < b.partition
+	})
+	m := c.Handler.Metrics
+	m.Lag.Reset()
+	entries := 0
+	for _, h := range holds {
+		p := h.report(s)
+		m.Lag.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(float64(p.Lag))
+		entries += p.Dedupe
+		if p.State != string(StateRunning) && p.State != string(StateDraining) && s.Reason == "" {
+			s.Reason = fmt.Sprintf("partition %s/%d: %s %s", p.Topic, p.Partition, p.State, p.Reason)
+		}
+		s.Partitions = append(s.Partitions, p)
+	}
+	m.DedupeEntries.Set(float64(entries))
+	m.OldestAge.Set(0)
+	if s.Oldest != nil {
+		m.OldestAge.Set(max(time.Since(s.Oldest.Timestamp).Seconds(), 0))
+	}
+	s.Ready = s.Reason == ""
+}
+
+func (h *hold) report(s *status.Status) status.Partition {
+	h.mu.Lock()
+	p := status.Partition{Topic: h.tp.topic, Partition: h.tp.partition, State: string(h.state), Reason: h.reason, Since: h.since}
+	session, at, to := h.session, h.replayAt, h.replayTo
+	h.mu.Unlock()
+	if session == nil {
+		if p.State == string(StateTakeover) && to > 0 {
+			if s.Replay == nil {
+				s.Replay = &status.Replay{}
+			}
+			s.Replay.Read += at
+			s.Replay.Total += to
+		}
+		return p
+	}
+	_, p.Epoch = session.ledger.Identity()
+	p.Watermark, p.End = session.tracker.progress().watermark, session.end.Load()
+	p.Lag = max(p.End-p.Watermark, 0)
+	p.InHand, p.Dedupe = session.tracker.inHand(), session.part.Index.Len()
+	if stamp, offset, ok := session.tracker.oldest(); ok && (s.Oldest == nil || stamp.Before(s.Oldest.Timestamp)) {
+		s.Oldest = &status.Oldest{Topic: h.tp.topic, Partition: h.tp.partition, Offset: offset, Timestamp: stamp}
+	}
+	return p
+}

@@ -1,0 +1,240 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"smscancel/consumer/records"
+	"smscancel/worker"
+)
+
+// takeover is the way from "assigned" to a session: fence, read the commit,
+// decide where to begin, replay the ledger.
+type takeover struct {
+	c   *Consumer
+	tp  topicPartition
+	log zerolog.Logger
+
+	commit   committed
+	first    int64 // first offset of the request partition
+	end      int64 // its end, as read after the fence
+	offset   int64 // where to begin
+	last     *worker.RecordID
+	lease    int64
+	position func(at, end int64) // replay progress
+
+	trusted bool // the metadata describes this ledger and this request log
+}
+
+// run takes the partition over. The ledger is closed again on error.
+func (t *takeover) run(ctx context.Context) (*session, error) {
+	if err := t.c.confirm(ctx, t.tp); err != nil {
+		return nil, err
+	}
+	if err := t.c.Outcomes.Check(ctx); err != nil {
+		return nil, err
+	}
+	ledger, err := t.c.Outcomes.Fence(ctx, t.tp.topic, t.tp.partition)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.settle(ctx, ledger)
+	if err != nil {
+		ledger.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) {
+	if err := t.inspect(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.decide(ctx); err != nil {
+		return nil, err
+	}
+	from, err := t.replayStart(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		c: t.c, tp: t.tp, log: t.log, read: t.commit, ledger: ledger, settled: map[worker.RecordID]int64{}, start: t.offset,
+		part: &worker.Partition{
+			Handler: t.c.Handler, ClusterID: t.c.ClusterID, Topic: t.tp.topic, Partition: t.tp.partition,
+			Ledger: ledger, Index: t.c.newIndex(),
+		},
+	}
+	found := 0
+	err = ledger.Replay(ctx, from, func(o worker.Settled) {
+		found++
+		if o.Record.Offset >= t.offset {
+			s.settled[o.Record] = o.Ledger
+		}
+		s.part.Remember(o)
+	}, t.position)
+	if err != nil {
+		return nil, err
+	}
+	t.inherit(ledger, found > 0)
+	s.part.Inherited = t.lease
+	s.lease = newLease(t.lease)
+	s.tracker = newTracker(t.offset, t.last, ledger.Next)
+	s.end.Store(t.end)
+	s.open()
+	t.log.Info().Int64("offset", t.offset).Int64("end", t.end).Int64("lease", t.lease).Int64("replayedFrom", from).
+		Int("outcomes", found).Int("settledAhead", len(s.settled)).Bool("metadata", t.trusted).Msg("partition taken over")
+	return s, nil
+}
+
+// inspect reads the commit and the bounds of the request partition. It runs
+// after the fence: what an older owner called, it leased before.
+func (t *takeover) inspect(ctx context.Context) (err error) {
+	commits, err := t.c.readCommits(ctx, []topicPartition{t.tp})
+	if err != nil {
+		return err
+	}
+	t.commit = commits[t.tp]
+	if t.first, err = t.c.Records.Earliest(ctx, t.tp.topic, t.tp.partition); err != nil {
+		return fmt.Errorf("first offset: %w", err)
+	}
+	if t.end, err = t.c.Records.Latest(ctx, t.tp.topic, t.tp.partition); err != nil {
+		return fmt.Errorf("end offset: %w", err)
+	}
+	return nil
+}
+
+// decide finds the offset to begin at, and whether the metadata can be trusted.
+func (t *takeover) decide(ctx context.Context) error {
+	m := t.commit.meta
+	t.trusted = m.of(t.c.ClusterID, t.c.OutcomeTopic)
+	if t.trusted && m.N != t.c.N {
+		return &worker.PartitionCountError{Topic: t.c.OutcomeTopic, Was: m.N, Is: t.c.N}
+	}
+	if t.trusted {
+		same, err := t.sameLog(ctx)
+		if err != nil {
+			return err
+		}
+		if !same {
+			t.log.Warn().Int64("committed", t.commit.offset).Int64("first", t.first).Int64("end", t.end).
+				Msg("the request partition is another log than the one that was committed; beginning at its earliest record")
+			t.trusted = false
+			t.commit.offset = -1
+		}
+	}
+	t.offset = t.commit.offset
+	if t.commit.offset > t.end { // of a log that is gone
+		t.offset = t.first
+	}
+	if t.offset < t.first {
+		if t.commit.offset >= 0 {
+			t.c.lostToRetention(t.log, t.offset, t.first)
+		}
+		t.offset = t.first
+	}
+	if t.trusted && m.Last != nil {
+		id := m.Last.id()
+		t.last = &id
+	}
+	return nil
+}
+
+// sameLog tells whether the last record below the watermark is still the one
+// that was committed. One that retention has deleted cannot be compared.
+func (t *takeover) sameLog(ctx context.Context) (bool, error) {
+	m := t.commit.meta
+	if t.commit.offset > t.end {
+		return false, nil
+	}
+	if m.Last == nil || m.Last.Offset < t.first {
+		return true, nil
+	}
+	rec, err := t.recordAt(ctx, m.Last.Offset)
+	if err != nil {
+		return false, fmt.Errorf("read the last committed record: %w", err)
+	}
+	return rec != nil && rec.ID() == m.Last.id(), nil
+}
+
+// recordAt is the first record at or after an offset; nil if there is none.
+func (t *takeover) recordAt(ctx context.Context, offset int64) (*worker.Record, error) {
+	for offset < t.end {
+		page, err := t.c.Records.Fetch(ctx, records.FetchRequest{
+			Topic: t.tp.topic, Partition: t.tp.partition, Offset: offset, MaxBytes: 64 << 10, MinBytes: 1, MaxWait: fetchWait,
+		})
+		if err != nil {
+			return nil, err
+		}
+		for rec, err := range page.Records() {
+			if err != nil {
+				return nil, err
+			}
+			return &worker.Record{Offset: rec.Offset, Timestamp: time.UnixMilli(rec.Timestamp), Key: rec.Key, Value: rec.Value}, nil
+		}
+		if page.NextOffset <= offset {
+			break
+		}
+		offset = page.NextOffset
+	}
+	return nil, nil
+}
+
+// replayStart is the ledger offset from which a replay finds both the outcomes
+// of records at or beyond the watermark and those of the dedupe window.
+func (t *takeover) replayStart(ctx context.Context) (int64, error) {
+	ledger, err := t.c.Outcomes.Bounds(ctx, t.tp.partition, time.Now().Add(-t.c.DedupeWindow))
+	if err != nil {
+		return 0, err
+	}
+	if t.trusted && t.commit.meta.Ledger > ledger.End {
+		t.log.Error().Int64("ledgerOffset", t.commit.meta.Ledger).Int64("end", ledger.End).
+			Msg("the outcome topic is another one than was committed; replaying all of it")
+		t.trusted = false
+	}
+	if t.trusted {
+		return max(min(t.commit.meta.Ledger, ledger.Since), ledger.First), nil
+	}
+	if ledger.First > 0 {
+		err = t.ledgerCanAnswer(ctx, ledger.Oldest)
+	}
+	return ledger.First, err
+}
+
+// ledgerCanAnswer refuses to handle records that may have been settled by
+// outcomes which the ledger has deleted since.
+func (t *takeover) ledgerCanAnswer(ctx context.Context, oldest time.Time) error {
+	rec, err := t.recordAt(ctx, t.offset)
+	if err != nil || rec == nil {
+		return err
+	}
+	if oldest.IsZero() { // all of it is gone
+		oldest = time.Now()
+	}
+	if !rec.Timestamp.Before(oldest) {
+		return nil
+	}
+	return fmt.Errorf("%w: the record at offset %d is of %s, the oldest outcome that is kept of %s: set the offset of group %s to %s or later",
+		errLedgerTooShort, rec.Offset, worker.FormatTime(rec.Timestamp), worker.FormatTime(oldest), t.c.Group, worker.FormatTime(oldest))
+}
+
+var errLedgerTooShort = errors.New("outcomes of the first requests may have been deleted")
+
+// inherit decides how far calls may have been started before.
+func (t *takeover) inherit(ledger Ledger, outcomes bool) {
+	pid, epoch := ledger.Identity()
+	m := t.commit.meta
+	switch {
+	case t.trusted && m.PID == pid && m.Epoch+1 == epoch:
+		t.lease = min(m.Lease, t.end-1)
+	case t.commit.meta != nil || outcomes:
+		// Somebody else wrote in between, or the commit says nothing: anything
+		// that stands in the log may have been called.
+		t.lease = t.end - 1
+	default:
+		t.lease = -1
+	}
+}

@@ -1,0 +1,122 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"smscancel/worker"
+)
+
+// tracker knows which records of a partition have a durable outcome, and so
+// the watermark: the offset below which all have. It is safe for concurrent use.
+type tracker struct {
+	mu    sync.Mutex
+	items []*item // taken in hand at or beyond the watermark, in the order of offsets
+	next  int64   // nothing below it is still to be taken
+	last  worker.RecordID
+	took  bool // last is set
+
+	nextLedger func() int64 // where the next outcome of this session is written, at the earliest
+}
+
+// item is one record between take and the watermark.
+type item struct {
+	id     worker.RecordID
+	done   bool
+	ledger int64 // its outcome stands at this ledger offset or beyond
+}
+
+// progress is what a commit says about a partition.
+type progress struct {
+	watermark int64
+	last      worker.RecordID // the last record below the watermark
+	known     bool            // last is set
+	ledger    int64           // outcomes of records at or beyond the watermark stand here or later
+}
+
+func newTracker(watermark int64, last *worker.RecordID, nextLedger func() int64) *tracker {
+	t := &tracker{next: watermark, nextLedger: nextLedger}
+	if last != nil {
+		t.last, t.took = *last, true
+	}
+	return t
+}
+
+// take notes a record in hand. Records are taken in the order of their offsets.
+func (t *tracker) take(id worker.RecordID) *item {
+	ledger := t.nextLedger() // its outcome is not queued yet, so it will stand here or later
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	it := &item{id: id, ledger: ledger}
+	t.items = append(t.items, it)
+	t.next = id.Offset + 1
+	return it
+}
+
+// skip notes a record whose outcome stands in the ledger already.
+func (t *tracker) skip(id worker.RecordID, ledger int64) {
+	it := t.take(id)
+	it.ledger = ledger
+	t.finish(it)
+}
+
+// finish notes that the outcome of a record is durable.
+func (t *tracker) finish(it *item) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	it.done = true
+	n := 0
+	for n < len(t.items) && t.items[n].done {
+		t.last, t.took = t.items[n].id, true
+		t.items[n] = nil
+		n++
+	}
+	t.items = t.items[n:]
+}
+
+// advance notes that no record stands between the last one taken and next:
+// control markers, aborted transactions, records that retention deleted.
+func (t *tracker) advance(next int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next = max(t.next, next)
+}
+
+// progress is a consistent view for a commit.
+func (t *tracker) progress() progress {
+	ledger := t.nextLedger() // before looking: what is taken later is written later
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := progress{watermark: t.next, last: t.last, known: t.took, ledger: ledger}
+	if len(t.items) > 0 {
+		p.watermark = t.items[0].id.Offset
+	}
+	for _, it := range t.items {
+		p.ledger = min(p.ledger, it.ledger)
+	}
+	return p
+}
+
+// oldest is the timestamp of the oldest record without an outcome.
+func (t *tracker) oldest() (time.Time, int64, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.items) == 0 {
+		return time.Time{}, 0, false
+	}
+	return time.UnixMilli(t.items[0].id.Timestamp), t.items[0].id.Offset, true
+}
+
+// inHand is the number of records taken and not finished; done ones that wait
+// for an earlier record count as finished.
+func (t *tracker) inHand() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, it := range t.items {
+		if !it.done {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,97 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+)
+
+// window bounds the records in hand over all partitions, shared fairly: each
+// partition may hold its share. A full share stops that partition's fetch; it
+// is the only backpressure there is.
+type window struct {
+	records int
+	bytes   int
+
+	mu      sync.Mutex
+	members map[*share]struct{}
+}
+
+// share is one partition's part of the window.
+type share struct {
+	w       *window
+	records int
+	bytes   int
+	freed   chan struct{} // capacity 1
+}
+
+func newWindow(records, bytes int) *window {
+	return &window{records: records, bytes: bytes, members: map[*share]struct{}{}}
+}
+
+// join adds a partition; every share shrinks accordingly.
+func (w *window) join() *share {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := &share{w: w, freed: make(chan struct{}, 1)}
+	w.members[s] = struct{}{}
+	return s
+}
+
+// leave removes a partition; every share grows accordingly.
+func (s *share) leave() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	delete(s.w.members, s)
+	for other := range s.w.members {
+		other.nudge()
+	}
+}
+
+// acquire waits for room for one record of the given size. A record larger
+// than a share is admitted alone.
+func (s *share) acquire(ctx context.Context, size int) error {
+	for {
+		if s.tryAcquire(size) {
+			return nil
+		}
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *share) tryAcquire(size int) bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	n := max(len(s.w.members), 1)
+	if s.records > 0 && (s.records+1 > s.w.records/n || s.bytes+size > s.w.bytes/n) {
+		return false
+	}
+	s.records++
+	s.bytes += size
+	return true
+}
+
+// maxBytes is how many bytes of records this partition may hold.
+func (s *share) maxBytes() int {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.w.bytes / max(len(s.w.members), 1)
+}
+
+func (s *share) release(size int) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.records--
+	s.bytes -= size
+	s.nudge()
+}
+
+func (s *share) nudge() {
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}

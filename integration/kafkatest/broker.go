@@ -1,0 +1,130 @@
+package kafkatest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	dockernet "github.com/moby/moby/api/types/network"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/network"
+	"github.com/testcontainers/testcontainers-go/wait"
+)
+
+const (
+	startedLine = "Kafka Server started"
+	logPoll     = 250 * time.Millisecond
+	startTries  = 5
+)
+
+// broker is one container and the loopback ports that it is reached by.
+type broker struct {
+	id        int // KRaft node id, from 1
+	container testcontainers.Container
+	plain     int // host port of the listener PLAIN
+	secure    int // host port of the listener SECURE; 0 without users
+}
+
+func (b *broker) admin() string { return loopback(b.plain) }
+
+func (b *broker) bootstrap() string {
+	if b.secure != 0 {
+		return loopback(b.secure)
+	}
+	return b.admin()
+}
+
+// startBroker starts a container, with other ports if its first ones were
+// taken between the choice and the start.
+func (c *Cluster) startBroker(ctx context.Context, options *Options, imageName string, id int) (*broker, error) {
+	for try := 1; ; try++ {
+		b, err := c.tryBroker(ctx, options, imageName, id)
+		if err == nil {
+			return b, nil
+		}
+		if !isPortTaken(err) || try == startTries {
+			return nil, err
+		}
+	}
+}
+
+func (c *Cluster) tryBroker(ctx context.Context, options *Options, imageName string, id int) (*broker, error) {
+	b := &broker{id: id}
+	if err := b.choosePorts(options); err != nil {
+		return nil, err
+	}
+	ctr, err := testcontainers.Run(ctx, imageName, c.customize(options, b)...)
+	if err != nil {
+		if ctr != nil { // created, but not started
+			err = errors.Join(err, removeContainer(ctx, c.docker, ctr.GetContainerID()))
+		}
+		return nil, err
+	}
+	b.container = ctr
+	return b, nil
+}
+
+func (b *broker) choosePorts(options *Options) (err error) {
+	if b.plain, err = options.port(); err != nil {
+		return err
+	}
+	if len(options.Users) > 0 {
+		b.secure, err = options.port()
+	}
+	return err
+}
+
+func (c *Cluster) customize(options *Options, b *broker) []testcontainers.ContainerCustomizer {
+	custom := []testcontainers.ContainerCustomizer{
+		testcontainers.WithEnv(options.environment(b.id, c.id, b.plain, b.secure)),
+		testcontainers.WithLabels(labels()),
+		testcontainers.WithExposedPorts(containerPort(plainPort)),
+		testcontainers.WithHostConfigModifier(b.publish),
+	}
+	if c.network != nil {
+		custom = append(custom, network.WithNetwork([]string{options.hostname(b.id)}, c.network))
+	}
+	if c.secure != nil {
+		custom = append(custom,
+			testcontainers.WithExposedPorts(containerPort(securePort)),
+			testcontainers.WithFiles(c.secure.files()...))
+	}
+	return custom
+}
+
+// publish binds fixed ports: one that the engine chooses moves when the
+// container is started again, and clients would not find their broker.
+func (b *broker) publish(host *container.HostConfig) {
+	host.PortBindings = dockernet.PortMap{}
+	for inside, outside := range map[int]int{plainPort: b.plain, securePort: b.secure} {
+		if outside != 0 {
+			host.PortBindings[dockernet.MustParsePort(containerPort(inside))] = []dockernet.PortBinding{{
+				HostIP:   netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+				HostPort: strconv.Itoa(outside),
+			}}
+		}
+	}
+}
+
+func containerPort(port int) string { return strconv.Itoa(port) + "/tcp" }
+
+// waitForStart waits for the broker's own word, and fails early when the
+// container exits instead.
+func (b *broker) waitForStart(ctx context.Context) error {
+	target, ok := b.container.(wait.StrategyTarget)
+	if !ok {
+		return fmt.Errorf("a %T cannot be waited for", b.container)
+	}
+	err := wait.ForLog(startedLine).
+		WithStartupTimeout(startTimeout).
+		WithPollInterval(logPoll).
+		WaitUntilReady(ctx, target)
+	if err != nil {
+		return fmt.Errorf("wait for %q in its log: %w", startedLine, err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package producer
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"time"
+
+	"smscancel/worker"
+	"smscancel/worker/dedupe"
+)
+
+// entryHeader names the header that carries what a replay needs of an outcome,
+// so that its JSON is never parsed. Fields are separated by spaces and only
+// ever appended:
+//
+//	version N topic partition offset timestamp hash answer kind subAccountId
+//
+// N is the partition count of the outcome topic; timestamp is in Unix
+// milliseconds, hash in hex; answer is "-" (answers nobody), "r" (read the
+// outcome), "0" or "1" (that cancelledCount); kind is "m" (message), "b"
+// (batch) or "-" (no valid target), the id itself is the record key.
+const (
+	entryHeader  = "smscancel-ledger"
+	entryVersion = "1"
+)
+
+// entry is the parsed header.
+type entry struct {
+	partitions int
+	topic      []byte
+	partition  int
+	record     worker.RecordID
+	answer     dedupe.Answer
+	target     worker.Target
+}
+
+var answerCodes = [...]byte{dedupe.None: '-', dedupe.ReadBack: 'r', dedupe.NotCancelled: '0', dedupe.CancelledOne: '1'}
+
+func encodeEntry(partitions int, s source, o *worker.Outcome) []byte {
+	kind, sub := byte('-'), "-"
+	switch {
+	case o.Status == worker.StatusRejected:
+	case o.BatchID != "":
+		kind, sub = 'b', o.SubAccountID
+	default:
+		kind, sub = 'm', o.SubAccountID
+	}
+	return fmt.Appendf(nil, "%s %d %s %d %d %d %08x %c %c %s", entryVersion, partitions, s.topic, s.partition,
+		o.Record.Offset, o.Record.Timestamp, o.Record.Hash, answerCodes[o.Answer()], kind, sub)
+}
+
+// parseEntry reads the header of an outcome record. Later versions append
+// fields, which are ignored; an error means that this is no outcome of ours.
+func parseEntry(header, key []byte) (entry, error) {
+	var e entry
+	f := fields{rest: header}
+	version := f.next()
+	e.partitions = int(f.number(10, 31))
+	e.topic = f.next()
+	e.partition = int(f.number(10, 31))
+	e.record.Offset = f.number(10, 63)
+	e.record.Timestamp = f.number(10, 63)
+	e.record.Hash = uint32(f.number(16, 32))
+	answer, kind, sub := f.next(), f.next(), f.next()
+	if f.failed || len(answer) != 1 || len(kind) != 1 || len(version) == 0 {
+		return entry{}, fmt.Errorf("header %s is malformed: %.100q", entryHeader, header)
+	}
+	if kind[0] != '-' {
+		e.target = worker.Target{SubAccountID: string(sub), ID: string(key), Batch: kind[0] == 'b'}
+		if code := bytes.IndexByte(answerCodes[:], answer[0]); code >= 0 {
+			e.answer = dedupe.Answer(code)
+		} else {
+			e.answer = dedupe.ReadBack // a code of a later version: the outcome itself has the answer
+		}
+	}
+	return e, nil
+}
+
+func (e entry) settled(ledger int64, at time.Time) worker.Settled {
+	return worker.Settled{Record: e.record, Target: e.target, Answer: e.answer, Ledger: ledger, At: at}
+}
+
+// fields splits a header at spaces.
+type fields struct {
+	rest   []byte
+	failed bool
+}
+
+func (f *fields) next() []byte {
+	field, rest, _ := bytes.Cut(f.rest, []byte{' '})
+	f.rest = rest
+	f.failed = f.failed || len(field) == 0
+	return field
+}
+
+func (f *fields) number(base, bits int) int64 {
+	n, err := strconv.ParseUint(string(f.next()), base, bits)
+	f.failed = f.failed || err != nil
+	return int64(n)
+}

@@ -1,0 +1,388 @@
+package producer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"smscancel/worker"
+)
+
+const (
+	// keepAlive is how often an idle writer repeats the empty transaction: the
+	// broker forgets a transactional id after 7 days and a producer's sequence
+	// after 1 day without a sign of life.
+	keepAlive = time.Hour
+	// maxSilence is when a writer no longer trusts the broker to remember it,
+	// for example after the machine slept: half of the shorter memory.
+	maxSilence = 12 * time.Hour
+
+	defaultMaxMessage = 1 << 20 // max.message.bytes of a topic where it may not be read
+	maxBatchRecords   = 5000
+)
+
+// Writer is this process's fenced hold on the ledger of one request partition.
+// It appends outcomes with one idempotent batch in flight: whatever arrives
+// meanwhile forms the next batch.
+type Writer struct {
+	ledger *Ledger
+	source source
+	coord  coordination
+	log    zerolog.Logger
+
+	stop   context.CancelCauseFunc // ends everything, with the reason
+	ctx    context.Context
+	exited chan struct{}
+
+	mu     sync.Mutex
+	queue  []*pending
+	probes []chan error
+	wake   chan struct{} // capacity 1
+
+	proven    atomic.Int64 // when the last acknowledged write was sent, ns since birth
+	unacked   atomic.Int64 // when the oldest unacknowledged append was queued, ns since birth; 0 = none
+	birth     time.Time    // monotonic
+	next      atomic.Int64 // ledger offset below which everything of ours is acknowledged
+	sequence  int32
+	ambiguous bool // an earlier try of the batch in hand may have been written
+}
+
+// Fence takes the source over and returns its only writer. Replay comes next,
+// Append after that. ctx bounds the takeover, not the writer.
+func (l *Ledger) Fence(ctx context.Context, topic string, partition int) (*Writer, error) {
+	s := l.source(topic, partition)
+	w := &Writer{
+		ledger: l, source: s, birth: time.Now(),
+		coord: coordination{client: l.Client, txID: l.TransactionalID(topic, partition), topic: l.Topic, ledger: s.ledger},
+		wake:  make(chan struct{}, 1), exited: make(chan struct{}),
+	}
+	sent := w.now()
+	if err := w.coord.fence(ctx); err != nil {
+		return nil, fmt.Errorf("fence %s/%d: %w", topic, partition, err)
+	}
+	w.proven.Store(sent)
+	w.log = l.Log.With().Str("topic", topic).Int("partition", partition).
+		Int("producerId", w.coord.pid).Int("epoch", w.coord.epoch).Logger()
+	w.ctx, w.stop = context.WithCancelCause(context.Background())
+	go w.run()
+	return w, nil
+}
+
+// Identity is the producer id and epoch that the fence gave this writer.
+func (w *Writer) Identity() (pid int64, epoch int16) { return int64(w.coord.pid), int16(w.coord.epoch) }
+
+// Failed is closed when the writer can write no more; Err then says why.
+func (w *Writer) Failed() <-chan struct{} { return w.ctx.Done() }
+
+// Err is why the writer ended: one of the Err values of this package, wrapped.
+func (w *Writer) Err() error { return context.Cause(w.ctx) }
+
+// Close ends the writer. Outcomes that are not durable yet get ErrClosed; their
+// true fate is for the next takeover's replay to find out.
+func (w *Writer) Close() {
+	w.stop(ErrClosed)
+	<-w.exited
+}
+
+// Proven is how long ago the last write was sent that the broker acknowledged:
+// at that moment nobody had fenced this writer.
+func (w *Writer) Proven() time.Duration { return time.Duration(w.now() - w.proven.Load()) }
+
+// Stalled is how long the oldest append has waited for its acknowledgement.
+func (w *Writer) Stalled() time.Duration {
+	if since := w.unacked.Load(); since != 0 {
+		return time.Duration(w.now() - since)
+	}
+	return 0
+}
+
+// Next is a ledger offset below which every outcome that this writer still has
+// to write will not be: the place where a later replay may start for them.
+func (w *Writer) Next() int64 { return w.next.Load() }
+
+func (w *Writer) now() int64 { return int64(time.Since(w.birth)) + 1 }
+
+// Append queues an outcome; outcomes become durable in the order of the calls.
+func (w *Writer) Append(o *worker.Outcome) worker.Receipt {
+	p := &pending{outcome: shrinkable{Outcome: o}, queued: time.Now(), done: make(chan struct{})}
+	if err := w.encode(p); err != nil {
+		p.resolve(0, err)
+		return p
+	}
+	w.mu.Lock()
+	if w.ctx.Err() != nil {
+		w.mu.Unlock()
+		p.resolve(0, w.Err())
+		return p
+	}
+	w.queue = append(w.queue, p)
+	w.unacked.CompareAndSwap(0, w.now())
+	w.mu.Unlock()
+	w.nudge()
+	return p
+}
+
+// Wait returns the ledger offset of the outcome once it is durable.
+func (p *pending) Wait(ctx context.Context) (int64, error) {
+	select {
+	case <-p.done:
+		return p.offset, p.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Prove finds out whether this writer still owns the ledger, by an empty
+// transaction in turn with the appends.
+func (w *Writer) Prove(ctx context.Context) error {
+	answer := make(chan error, 1)
+	w.mu.Lock()
+	w.probes = append(w.probes, answer)
+	w.mu.Unlock()
+	w.nudge()
+	select {
+	case err := <-answer:
+		return err
+	case <-w.ctx.Done():
+		return w.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *Writer) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the only user of the producer id: batches and empty transactions take turns.
+func (w *Writer) run() {
+	defer close(w.exited)
+	defer w.abandon()
+	idle := time.NewTicker(keepAlive)
+	defer idle.Stop()
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.wake:
+		case <-idle.C:
+			w.prove(nil)
+		}
+		for w.ctx.Err() == nil {
+			batch, probes := w.take()
+			if len(batch) == 0 && len(probes) == 0 {
+				break
+			}
+			if len(probes) > 0 {
+				w.prove(probes)
+			}
+			if len(batch) > 0 {
+				w.write(batch)
+			}
+		}
+	}
+}
+
+// take removes the next batch and all probes from the queue.
+func (w *Writer) take() ([]*pending, []chan error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	probes := w.probes
+	w.probes = nil
+	limit, n, size := w.ledger.maxBatch(), 0, batchHeader
+	for n < len(w.queue) && n < maxBatchRecords {
+		size += w.queue[n].size
+		if n > 0 && size > limit {
+			break
+		}
+		n++
+	}
+	batch := w.queue[:n:n]
+	w.queue = w.queue[n:]
+	return batch, probes
+}
+
+// abandon answers everybody who still waits.
+func (w *Writer) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.queue {
+		p.resolve(0, w.Err())
+	}
+	w.queue = nil
+}
+
+func (w *Writer) prove(probes []chan error) {
+	sent := w.now()
+	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+	defer cancel()
+	err := w.coord.emptyTransaction(ctx)
+	switch {
+	case err == nil:
+		w.proven.Store(sent)
+	case ctx.Err() == nil:
+		w.stop(err) // a definite answer; without one it is only not proven
+	}
+	for _, answer := range probes {
+		answer <- err
+	}
+}
+
+// write makes a batch durable and resolves its outcomes, or ends the writer.
+func (w *Writer) write(batch []*pending) {
+	base, err := w.send(batch)
+	if errors.Is(err, kafka.MessageSizeTooLarge) {
+		w.split(batch)
+		return
+	}
+	if err == nil && base < w.next.Load() {
+		err = fmt.Errorf("%w: appended at offset %d, below %d", ErrOtherLedger, base, w.next.Load())
+	}
+	if err != nil {
+		w.stop(err)
+		for _, p := range batch {
+			p.resolve(0, err)
+		}
+		return
+	}
+	w.sequence = nextSequence(w.sequence, len(batch))
+	w.next.Store(base + int64(len(batch)))
+	w.acknowledged()
+	for i, p := range batch {
+		p.resolve(base+int64(i), nil)
+	}
+}
+
+// acknowledged moves the age of the oldest unacknowledged append on.
+func (w *Writer) acknowledged() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		w.unacked.Store(0)
+		return
+	}
+	w.unacked.Store(int64(w.queue[0].queued.Sub(w.birth)) + 1)
+}
+
+// split deals with a batch that the topic finds too large: halves, or a smaller
+// outcome. The sequence is free again only if no try of it may have been written.
+func (w *Writer) split(batch []*pending) {
+	var err error
+	switch {
+	case w.ambiguous:
+		err = fmt.Errorf("%w: batch too large after a try of unknown end", ErrStateLost)
+	case len(batch) > 1:
+		w.write(batch[:len(batch)/2])
+		if err = w.Err(); err == nil {
+			w.write(batch[len(batch)/2:])
+			return
+		}
+		batch = batch[len(batch)/2:]
+	case batch[0].outcome.shrink():
+		w.log.Warn().Int64("offset", batch[0].outcome.Record.Offset).Str("outcomeId", batch[0].outcome.OutcomeID).
+			Int("bytes", batch[0].size).Msg("outcome too large for the topic's max.message.bytes; dropped source.value or metadata")
+		if err = w.encode(batch[0]); err == nil {
+			w.write(batch)
+			return
+		}
+	default:
+		err = fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes",
+			batch[0].size, w.ledger.Topic)
+	}
+	w.stop(err)
+	for _, p := range batch {
+		p.resolve(0, err)
+	}
+}
+
+// send repeats one batch, byte for byte, until the broker's answer is definite,
+// and returns its base offset.
+func (w *Writer) send(batch []*pending) (int64, error) {
+	rs := make([]protocol.Record, len(batch))
+	now := time.Now() // the broker forgets producers by the age of their records: never an event's own time
+	for i, p := range batch {
+		rs[i] = protocol.Record{Time: now, Key: protocol.NewBytes(p.key), Value: protocol.NewBytes(p.value), Headers: p.headers}
+	}
+	raw, err := encodeBatch(rs, int64(w.coord.pid), int16(w.coord.epoch), w.sequence)
+	if err != nil {
+		return 0, err
+	}
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(5*time.Millisecond),
+		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+	w.ambiguous = false
+	for tries := 1; ; tries++ {
+		if w.Proven() > maxSilence {
+			return 0, fmt.Errorf("%w: silent for %s", ErrStateLost, w.Proven().Round(time.Second))
+		}
+		sent := w.now()
+		base, err := w.produce(raw)
+		if err == nil {
+			w.proven.Store(sent)
+			if tries > 1 {
+				w.log.Info().Int("tries", tries).Int("records", len(batch)).Msg("outcomes are written again")
+			}
+			return base, nil
+		}
+		if tries == 1 {
+			w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
+		}
+		if errors.Is(err, kafka.InvalidTransactionState) {
+			err = w.coord.endTransaction(w.ctx) // one of our own empty transactions is still open
+			if err == nil {
+				continue
+			}
+		}
+		if errors.Is(err, kafka.MessageSizeTooLarge) || w.ctx.Err() != nil {
+			return 0, errors.Join(err, w.Err())
+		}
+		if failure := terminal(err); failure != nil {
+			return 0, failure
+		}
+		w.ambiguous = w.ambiguous || !refused(err)
+		if wait(w.ctx, pause.NextBackOff()) != nil {
+			return 0, w.Err()
+		}
+	}
+}
+
+// refused tells errors after which nothing was written from those that leave it open.
+func refused(err error) bool {
+	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
+		errors.Is(err, kafka.NotLeaderForPartition) || errors.Is(err, kafka.NotEnoughReplicas) ||
+		errors.Is(err, kafka.InvalidMessage)
+}
+
+func (w *Writer) produce(raw []byte) (int64, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+	defer cancel()
+	res, err := w.ledger.Client.RawProduce(ctx, &kafka.RawProduceRequest{
+		Topic:        w.ledger.Topic,
+		Partition:    w.source.ledger,
+		RequiredAcks: kafka.RequireAll,
+		RawRecords:   protocol.RawRecordSet{Reader: bytes.NewReader(raw)},
+	})
+	if err != nil {
+		return 0, err
+	}
+	return res.BaseOffset, res.Error
+}
+
+// maxBatch is how large a batch may be.
+func (l *Ledger) maxBatch() int {
+	if n := l.maxMessageBytes.Load(); n > 0 {
+		return int(min(n, defaultMaxMessage))
+	}
+	return defaultMaxMessage
+}

@@ -1,0 +1,46 @@
+package admission
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+func BenchmarkNoLimits(b *testing.B) {
+	a := New(Config{})
+	for b.Loop() {
+		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
+		p.Done()
+	}
+}
+
+func BenchmarkLimitsNotReached(b *testing.B) {
+	a := New(Config{RatePerSubAccount: 1e9, RateTotal: 1e9})
+	for b.Loop() {
+		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
+		p.Done()
+	}
+}
+
+// BenchmarkCrowd has 20,000 callers for 1,024 slots, over 1 or 1,000
+// sub-accounts: the cost of a grant must not grow with the crowd.
+func BenchmarkCrowd(b *testing.B) {
+	for _, subs := range []int{1, 1000} {
+		b.Run(strconv.Itoa(subs), func(b *testing.B) {
+			a := New(Config{Concurrency: 1024})
+			var wg sync.WaitGroup
+			const callers = 20_000
+			for i := range callers {
+				id := strconv.Itoa(i % subs)
+				wg.Go(func() {
+					for range b.N/callers + 1 {
+						p, _ := a.Wait(context.Background(), Ticket{SubAccountID: id})
+						p.Done()
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

@@ -1,0 +1,84 @@
+package admission
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Snapshot is the state at one moment, for status pages.
+type Snapshot struct {
+	Concurrency int                  `json:"concurrency"`
+	InFlight    int                  `json:"inFlight"`
+	Waiting     Waiting              `json:"waiting"`
+	RateTotal   float64              `json:"rateTotal"` // calls per second; 0 = no limit
+	SubAccounts []SubAccountSnapshot `json:"subAccounts"`
+}
+
+// SubAccountSnapshot is one sub-account that has waiters, calls or a pause.
+type SubAccountSnapshot struct {
+	ID          string    `json:"subAccountId"`
+	Waiting     int       `json:"waiting"`
+	InFlight    int       `json:"inFlight"`
+	PausedUntil time.Time `json:"pausedUntil,omitzero"` // zero when not paused
+	Rate        float64   `json:"rate"`                 // calls per second; 0 = no limit
+}
+
+// Waiting counts waiters by what their sub-account waits for first.
+type Waiting struct {
+	Pause int `json:"pause"` // the end of a Retry-After pause
+	Limit int `json:"limit"` // a token, its own or of the total
+	Slot  int `json:"slot"`  // a concurrency slot
+}
+
+// Snapshot returns the state now, sub-accounts by id.
+func (a *Admission) Snapshot() Snapshot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	a.forgetIdle(now)
+	snap := Snapshot{
+		Concurrency: a.concurrency,
+		InFlight:    a.inFlight,
+		Waiting:     a.waiting(now),
+		RateTotal:   a.rates.total,
+		SubAccounts: []SubAccountSnapshot{},
+	}
+	for _, s := range a.subs {
+		if s.waiters.Len() > 0 || s.inFlight > 0 || s.pause.active(now) {
+			snap.SubAccounts = append(snap.SubAccounts, a.describe(s, now))
+		}
+	}
+	slices.SortFunc(snap.SubAccounts, func(x, y SubAccountSnapshot) int { return cmp.Compare(x.ID, y.ID) })
+	return snap
+}
+
+func (a *Admission) describe(s *subAccount, now time.Time) SubAccountSnapshot {
+	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiters.Len(), InFlight: s.inFlight, Rate: a.rates.of(s.id)}
+	if s.pause.active(now) {
+		d.PausedUntil = s.pause.end
+	}
+	return d
+}
+
+// Waiting counts the waiters now.
+func (a *Admission) Waiting() Waiting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waiting(time.Now())
+}
+
+func (a *Admission) waiting(now time.Time) Waiting {
+	var w Waiting
+	for _, s := range a.subs {
+		switch n := s.waiters.Len(); {
+		case s.pause.active(now):
+			w.Pause += n
+		case s.turn != nil && a.inFlight >= a.concurrency:
+			w.Slot += n
+		default:
+			w.Limit += n
+		}
+	}
+	return w
+}

@@ -1,0 +1,93 @@
+package dedupe
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestIndexAnswersWithinTheWindowOnly(t *testing.T) {
+	h, x := NewHasher(), NewIndex(time.Hour)
+	for i := range 100 { // one entry a minute, at ledger offset 10·i
+		x.Put(Key128(h, i), Entry{Ledger: int64(10 * i), Offset: int64(i), Timestamp: 7, Answer: CancelledOne}, epoch.Add(time.Duration(i)*time.Minute))
+	}
+	now := epoch.Add(99 * time.Minute)
+	for i := range 100 {
+		e, ok := x.Get(Key128(h, i), now)
+		if want := i >= 39; ok != want && i != 38 { // exact to a 1/1024th of the window
+			t.Errorf("entry of minute %d, window of 60 at minute 99: found %v", i, ok)
+		}
+		if ok && (e != Entry{Ledger: int64(10 * i), Offset: int64(i), Timestamp: 7, Answer: CancelledOne}) {
+			t.Errorf("entry %d came back as %+v", i, e)
+		}
+	}
+}
+
+func TestNewerEntryReplacesOlderWhateverTheOrder(t *testing.T) {
+	h := NewHasher()
+	for _, order := range [][]int64{{5, 9}, {9, 5}} {
+		x := NewIndex(time.Hour)
+		for _, ledger := range order {
+			x.Put(Key128(h, "m"), Entry{Ledger: ledger, Answer: NotCancelled}, epoch)
+		}
+		if e, ok := x.Get(Key128(h, "m"), epoch); !ok || e.Ledger != 9 {
+			t.Errorf("order %v: got %+v, %v", order, e, ok)
+		}
+	}
+}
+
+func TestSweepDropsWhatHasExpiredAndNothingElse(t *testing.T) {
+	h, x := NewHasher(), NewIndex(time.Minute)
+	for i := range 2000 {
+		x.Put(Key128(h, i), Entry{Ledger: int64(i), Answer: NotCancelled}, epoch.Add(time.Duration(i)*100*time.Millisecond))
+	}
+	now := epoch.Add(200 * time.Second)
+	for range shards {
+		x.Sweep(now)
+	}
+	if n := x.Len(); n < 600 || n > 602 {
+		t.Errorf("%d entries left of a window of 600", n)
+	}
+	for i := 1401; i < 2000; i++ {
+		if _, ok := x.Get(Key128(h, i), now); !ok {
+			t.Fatalf("entry %d is within the window and gone", i)
+		}
+	}
+	if len(x.marks) > 2*marksPerWindow {
+		t.Errorf("%d marks are kept", len(x.marks))
+	}
+}
+
+func TestForgetSparesANewerEntry(t *testing.T) {
+	h, x := NewHasher(), NewIndex(time.Hour)
+	k := Key128(h, "m")
+	x.Put(k, Entry{Ledger: 9, Answer: ReadBack}, epoch)
+	x.Forget(k, 5)
+	if _, ok := x.Get(k, epoch); !ok {
+		t.Error("forgetting offset 5 dropped the entry at 9")
+	}
+	x.Forget(k, 9)
+	if _, ok := x.Get(k, epoch); ok {
+		t.Error("entry is still there")
+	}
+}
+
+func TestKeysDifferBetweenTargets(t *testing.T) {
+	type target struct {
+		sub, id string
+		batch   bool
+	}
+	h, seen := NewHasher(), map[Key]target{}
+	for i := range 1000 {
+		for _, batch := range []bool{false, true} {
+			x := target{sub: fmt.Sprint("s", i%10), id: fmt.Sprint(i), batch: batch}
+			k := Key128(h, x)
+			if other, ok := seen[k]; ok {
+				t.Fatalf("%v and %v share a key", x, other)
+			}
+			seen[k] = x
+		}
+	}
+}

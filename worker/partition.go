@@ -1,0 +1,164 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"smscancel/worker/admission"
+	"smscancel/worker/dedupe"
+	"smscancel/worker/metrics"
+	"smscancel/worker/status"
+)
+
+// Caller makes one attempt at a cancellation and judges its answer.
+type Caller interface {
+	Cancel(ctx context.Context, target Target, traceParent, traceState string) Verdict
+}
+
+// ErrFenced is what a ledger's errors wrap when another writer took it over.
+var ErrFenced = errors.New("fenced by another writer of this source")
+
+// PartitionCountError says that the outcome topic has another partition count
+// than the outcomes in it were written with: a request partition's outcomes
+// would not be where they are looked for.
+type PartitionCountError struct {
+	Topic   string
+	Was, Is int
+}
+
+func (e *PartitionCountError) Error() string {
+	return fmt.Sprintf("outcome topic %s has %d partitions, its outcomes were written with %d: "+
+		"stop the group cleanly and use a new outcome topic", e.Topic, e.Is, e.Was)
+}
+
+// Ledger is where outcomes become durable.
+type Ledger interface {
+	// Append queues an outcome. Outcomes become durable in the order of the calls.
+	Append(o *Outcome) Receipt
+	// Read returns the outcome at an offset of the ledger, nil if it is gone.
+	Read(ctx context.Context, offset int64) (*Outcome, error)
+}
+
+// Receipt is the promise of a durable outcome.
+type Receipt interface {
+	// Wait returns the ledger offset of the outcome once it is durable.
+	Wait(ctx context.Context) (int64, error)
+}
+
+// Permit says whether a call for a record may start: its lease is durable and
+// the ledger is ours and in reach.
+type Permit interface {
+	Wait(ctx context.Context, offset int64) error
+	// Holds is the same question at the moment of sending, without waiting.
+	Holds(offset int64) bool
+}
+
+// Handler is what all partitions of a process share.
+type Handler struct {
+	Parser    Parser
+	Caller    Caller
+	Admission *admission.Admission
+	Retry     RetryPolicy
+	Hasher    *dedupe.Hasher
+	Metrics   *metrics.Metrics
+	Recent    *status.Recent
+	Log       zerolog.Logger
+}
+
+// Partition handles the records of one source partition while this process
+// holds its ledger.
+type Partition struct {
+	*Handler
+	ClusterID string
+	Topic     string
+	Partition int
+	Ledger    Ledger
+	Permit    Permit
+	Index     *dedupe.Index
+
+	// Inherited is the lease found at the takeover: a record at or below it may
+	// have been called by an earlier owner that did not live to say so.
+	Inherited int64
+
+	claims *dedupe.Claims[Outcome]
+}
+
+// Settled is what a replay learns from one outcome of the ledger.
+type Settled struct {
+	Record RecordID
+	Target Target // with the id in lower case
+	Answer dedupe.Answer
+	Ledger int64     // offset of the outcome
+	At     time.Time // of the outcome record
+}
+
+// LedgerBounds is where the replay of a request partition's ledger may begin.
+type LedgerBounds struct {
+	First  int64     // first offset that is kept; above 0 older outcomes were deleted
+	Since  int64     // first offset at or after the asked time; End if there is none
+	End    int64     // offset of the next record
+	Oldest time.Time // of the record at First; zero if there is none
+}
+
+// Open makes p ready to handle records. Its fields are set by then.
+func (p *Partition) Open() { p.claims = dedupe.NewClaims[Outcome]() }
+
+// Remember puts a replayed outcome into the index.
+func (p *Partition) Remember(s Settled) {
+	if s.Answer == dedupe.None {
+		return
+	}
+	p.Index.Put(dedupe.Key128(p.Hasher, s.Target.Identity()), dedupe.Entry{
+		Ledger: s.Ledger, Offset: s.Record.Offset, Timestamp: s.Record.Timestamp, Answer: s.Answer,
+	}, s.At)
+}
+
+// Answer is the code under which the index keeps an outcome.
+func (o *Outcome) Answer() dedupe.Answer {
+	switch {
+	case !o.AnswersDuplicates():
+		return dedupe.None
+	case o.Ambiguous || o.CancelledCount == nil || o.Error != nil:
+		return dedupe.ReadBack
+	case *o.CancelledCount == 0:
+		return dedupe.NotCancelled
+	case *o.CancelledCount == 1:
+		return dedupe.CancelledOne
+	}
+	return dedupe.ReadBack
+}
+
+// settledAnswer looks up what an earlier outcome in the ledger answers to a request.
+func (p *Partition) settledAnswer(ctx context.Context, key dedupe.Key, target Target) (*Outcome, error) {
+	e, ok := p.Index.Get(key, time.Now())
+	if !ok {
+		return nil, nil
+	}
+	if e.Answer != dedupe.ReadBack {
+		count := int(e.Answer - dedupe.NotCancelled)
+		return &Outcome{
+			OutcomeID:      OutcomeID(p.ClusterID, p.Topic, p.Partition, e.Offset, time.UnixMilli(e.Timestamp)),
+			CancelledCount: &count,
+		}, nil
+	}
+	o, err := p.Ledger.Read(ctx, e.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil || o.target().Identity() != target.Identity() || o.Source.Topic != p.Topic || o.Source.Partition != p.Partition {
+		p.Index.Forget(key, e.Ledger)
+		return nil, nil
+	}
+	return o, nil
+}
+
+func (o *Outcome) target() Target {
+	if o.BatchID != "" {
+		return Target{SubAccountID: o.SubAccountID, ID: o.BatchID, Batch: true}
+	}
+	return Target{SubAccountID: o.SubAccountID, ID: o.UMID}
+}

@@ -1,0 +1,103 @@
+// Package status serves what an operator asks a worker over HTTP: is it alive,
+// is it ready, what is it doing, and its metrics.
+//
+// It only shows what others report: package consumer fills in the partitions,
+// package worker the recent errors. cmd/smscancel starts the server.
+package status
+
+import (
+	"sync"
+	"time"
+)
+
+// Status is the answer of /api/status. It speaks for one replica only.
+type Status struct {
+	Instance    string       `json:"instance"`
+	Version     string       `json:"version"`
+	Ready       bool         `json:"ready"`
+	Reason      string       `json:"reason,omitempty"` // why it is not ready
+	Generation  int32        `json:"generation"`       // of the consumer group
+	Partitions  []Partition  `json:"partitions"`
+	SubAccounts []SubAccount `json:"subAccounts"`
+	Replay      *Replay      `json:"replay,omitempty"` // while a takeover reads its ledger
+	Oldest      *Oldest      `json:"oldest,omitempty"`
+	Errors      []Error      `json:"errors"` // newest first
+}
+
+// Partition is a request partition of this replica.
+type Partition struct {
+	Topic     string    `json:"topic"`
+	Partition int       `json:"partition"`
+	State     string    `json:"state"` // takeover, running, draining, waiting
+	Reason    string    `json:"reason,omitempty"`
+	Since     time.Time `json:"since"`
+	Watermark int64     `json:"watermark"`
+	End       int64     `json:"end"`
+	Lag       int64     `json:"lag"`    // records between watermark and end
+	InHand    int       `json:"inHand"` // records without an outcome yet
+	Dedupe    int       `json:"dedupe"` // settled messages remembered
+	Epoch     int16     `json:"epoch"`  // of the fence
+}
+
+// SubAccount is what the limits do to one sub-account now.
+type SubAccount struct {
+	SubAccountID string     `json:"subAccountId"`
+	RateAllowed  float64    `json:"rateAllowed"` // calls per second; 0 = no limit
+	Waiting      int        `json:"waiting"`
+	InFlight     int        `json:"inFlight"`
+	PausedUntil  *time.Time `json:"pausedUntil,omitempty"` // by a Retry-After
+}
+
+// Replay is the progress of all takeovers under way, in ledger records.
+type Replay struct {
+	Read  int64 `json:"read"`
+	Total int64 `json:"total"`
+}
+
+// Oldest is the oldest request record without an outcome.
+type Oldest struct {
+	Topic     string    `json:"topic"`
+	Partition int       `json:"partition"`
+	Offset    int64     `json:"offset"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// Error is a recent error, of the API or of the worker's surroundings.
+type Error struct {
+	Time         time.Time `json:"time"`
+	SubAccountID string    `json:"subAccountId,omitempty"`
+	Kind         string    `json:"kind"`
+	Code         *int      `json:"code,omitempty"`
+	ErrorID      string    `json:"errorId,omitempty"`
+	HTTPStatus   int       `json:"httpStatus,omitempty"`
+	Message      string    `json:"message"`
+}
+
+// maxErrors is how many recent errors are kept.
+const maxErrors = 50
+
+// Recent keeps the last errors. It is safe for concurrent use.
+type Recent struct {
+	mu   sync.Mutex
+	ring [maxErrors]Error
+	n    int
+}
+
+// Add notes an error.
+func (r *Recent) Add(e Error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ring[r.n%maxErrors] = e
+	r.n++
+}
+
+// List returns the errors, newest first.
+func (r *Recent) List() []Error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]Error, 0, min(r.n, maxErrors))
+	for i := r.n - 1; i >= 0 && i >= r.n-maxErrors; i-- {
+		list = append(list, r.ring[i%maxErrors])
+	}
+	return list
+}
