@@ -44,20 +44,20 @@ func newTracker(watermark int64, last *worker.RecordID, nextLedger func() int64)
 
 // take notes a record in hand. Records are taken in the order of their offsets.
 func (t *tracker) take(id worker.RecordID) *item {
-	ledger := t.nextLedger() // its outcome is not queued yet, so it will stand here or later
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	it := &item{id: id, ledger: ledger}
-	t.items = append(t.items, it)
-	t.next = id.Offset + 1
-	return it
+	return t.add(&item{id: id, ledger: t.nextLedger()}) // its outcome is not queued yet, so it will stand here or later
 }
 
 // skip notes a record whose outcome stands in the ledger already.
 func (t *tracker) skip(id worker.RecordID, ledger int64) {
-	it := t.take(id)
-	it.ledger = ledger
-	t.finish(it)
+	t.finish(t.add(&item{id: id, ledger: ledger}))
+}
+
+func (t *tracker) add(it *item) *item {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.items = append(t.items, it)
+	t.next = it.id.Offset + 1
+	return it
 }
 
 // finish notes that the outcome of a record is durable.

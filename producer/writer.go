@@ -335,7 +335,7 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 			}
 			return base, nil
 		}
-		if tries == 1 {
+		if tries == 1 && w.ctx.Err() == nil {
 			w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
 		}
 		if errors.Is(err, kafka.InvalidTransactionState) {

@@ -246,7 +246,7 @@ func TestADecoderToleratesFieldsOfLaterVersions(t *testing.T) {
 }
 
 func TestTextsKeepTheirLimits(t *testing.T) {
-	long := "x" + strings.Repeat("ü", 2000)
+	long := "x" + strings.Repeat("\u00fc", 2000)
 	shared := &Error{Kind: KindServerError, Message: long, ErrorID: long, Timestamp: long}
 	o := outcome(ended(StatusFailed, nil, shared))
 	o.TraceParent, o.TraceState = long, long
@@ -334,7 +334,7 @@ func TestCutKeepsAtMostTheLimit(t *testing.T) {
 		limit int
 		want  string
 	}{
-		{"", 0, ""}, {"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aü", 2, "a"}, {"aü", 3, "aü"}, {"\U0001F600", 3, ""},
+		{"", 0, ""}, {"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"a\u00fc", 2, "a"}, {"a\u00fc", 3, "a\u00fc"}, {"\U0001F600", 3, ""},
 		{"a\xff", 2, "a"}, {"a\xff", 4, "a\uFFFD"}, {"ab\xffc", 3, "ab"},
 	} {
 		if got := cut(c.text, c.limit); got != c.want {

@@ -191,15 +191,18 @@ func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
 // attempt makes one call. Its error is that of a context that ended under it.
 func (j *Job) attempt(work context.Context, pass admission.Pass) (Verdict, error) {
 	defer pass.Done()
-	j.attempts++
 	started := time.Now()
-	if j.first.IsZero() {
-		j.first = started
-	}
 	m := j.p.Metrics
 	m.InFlight.Inc()
 	v := j.p.Caller.Cancel(work, j.request.Target, j.request.TraceParent, j.request.TraceState)
 	m.InFlight.Dec()
+	if v.NoCall {
+		return v, nil
+	}
+	j.attempts++
+	if j.first.IsZero() {
+		j.first = started
+	}
 	m.Called(httpStatus(v), string(kind(v.Err)), time.Since(started))
 	j.open = j.open || v.Open
 	j.note(v.Err)

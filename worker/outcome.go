@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"cmp"
 	"strconv"
 	"time"
@@ -12,7 +13,7 @@ import (
 type Status string
 
 const (
-	StatusCancelled    Status = "cancelled"     // 200 with cancelledCount ≥ 1
+	StatusCancelled    Status = "cancelled"     // 200 with cancelledCount >= 1
 	StatusNotCancelled Status = "not_cancelled" // 200 with cancelledCount 0
 	StatusFailed       Status = "failed"        // refused for good, or given up within the retry limits
 	StatusDuplicate    Status = "duplicate"     // answered by an earlier outcome, no call made
@@ -109,7 +110,7 @@ func NewOutcome(rec *Record, req *Request, clusterID string) *Outcome {
 }
 
 // RejectedOutcome returns the outcome of a record that is no valid request,
-// complete but for CompletedAt. It shares memory with the record.
+// complete but for CompletedAt.
 func RejectedOutcome(rec *Record, rejection *Rejection, clusterID string) *Outcome {
 	o := newOutcome(rec, clusterID)
 	o.Status = StatusRejected
@@ -118,10 +119,12 @@ func RejectedOutcome(rec *Record, rejection *Rejection, clusterID string) *Outco
 		o.echo(rejection.Partial)
 	}
 	o.RequestID = cmp.Or(o.RequestID, defaultRequestID(rec))
-	if o.Key = rec.Key; len(rec.Key) > maxKey {
-		o.Key, o.Source.Key = nil, rec.Key[:maxKey]
+	if len(rec.Key) <= maxKey {
+		o.Key = bytes.Clone(rec.Key)
+	} else {
+		o.Source.Key = bytes.Clone(rec.Key[:maxKey])
 	}
-	o.Source.Value = rec.Value[:min(len(rec.Value), maxSourceValue)]
+	o.Source.Value = bytes.Clone(rec.Value[:min(len(rec.Value), maxSourceValue)])
 	o.Source.Truncated = len(rec.Value) > maxSourceValue
 	return o
 }
@@ -189,7 +192,7 @@ func (o *Outcome) AnswersDuplicates() bool {
 	case StatusCancelled, StatusNotCancelled:
 		return true
 	case StatusFailed:
-		return o.Error != nil && o.Error.Kind == KindInvalidRequest
+		return o.Error != nil && o.Error.Kind == KindInvalidRequest && o.Error.HTTPStatus != 0 // the API's word, not ours
 	}
 	return false
 }

@@ -71,6 +71,16 @@ func TestARejectedOutcomeKeepsWhatTheRecordWas(t *testing.T) {
 	}
 }
 
+func TestARejectedOutcomeSharesNoMemoryWithItsRecord(t *testing.T) {
+	rec := record("value")
+	o := RejectedOutcome(rec, &Rejection{Field: "value"}, "cluster")
+	clear(rec.Value)
+	clear(rec.Key)
+	if string(o.Source.Value) != "value" || string(o.Key) != "the-key" {
+		t.Errorf("the outcome changed with the record: %q, %q", o.Source.Value, o.Key)
+	}
+}
+
 func TestARejectedOutcomeHasARequestIDInAnyCase(t *testing.T) {
 	if o := RejectedOutcome(record(""), &Rejection{Field: "value", Reason: "is empty"}, "cluster"); o.RequestID != "sms.cancel.requests/3/1205" {
 		t.Errorf("got %q", o.RequestID)

@@ -46,7 +46,7 @@ var requestCases = []requestCase{
 	{name: "umid with a slash", value: `{"umid":"a/b"}`, field: "umid"},
 	{name: "umid with an escape", value: `{"umid":"a%2fb"}`, field: "umid"},
 	{name: "umid with a newline", value: `{"umid":"a\n"}`, field: "umid"},
-	{name: "umid not ASCII", value: `{"umid":"ü"}`, field: "umid"},
+	{name: "umid not ASCII", value: "{\"umid\":\"\u00fc\"}", field: "umid"},
 	{name: "umid a number", value: `{"umid":1}`, field: "umid"},
 	{name: "umid null", value: `{"umid":null}`, field: "umid"},
 	{name: "umid null beside a batch", value: `{"umid":null,"batchId":"b-1"}`, field: "umid"},
@@ -71,7 +71,7 @@ var requestCases = []requestCase{
 	{name: "requestId of 128", value: with(`"requestId":` + quoted(128))},
 	{name: "requestId null", value: with(`"requestId":null`)},
 	{name: "requestId of 129", value: with(`"requestId":` + quoted(129)), field: "requestId"},
-	{name: "requestId of 129 bytes in 128 characters", value: with(`"requestId":"` + strings.Repeat("x", 127) + `ü"`), field: "requestId", beyondSchema: true},
+	{name: "requestId of 129 bytes in 128 characters", value: with(`"requestId":"` + strings.Repeat("x", 127) + "\u00fc\""), field: "requestId", beyondSchema: true},
 	{name: "requestId a number", value: with(`"requestId":7`), field: "requestId"},
 
 	{name: "times", value: with(`"requestedAt":"2026-01-30T17:21:09Z","scheduledAt":"2026-01-31T09:00:00.123456789+01:00"`)},
@@ -191,7 +191,7 @@ func TestARequestIsReadWhole(t *testing.T) {
 		RequestedAt: "2026-01-30T17:21:09Z",
 		ScheduledAt: "2026-01-31T09:00:00+01:00",
 		Deadline:    req.Deadline,
-		CampaignID:  "c", Reason: "ü",
+		CampaignID:  "c", Reason: "\u00fc",
 		Metadata: map[string]string{"k": "v\n"},
 		Force:    true,
 	}

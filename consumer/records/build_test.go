@@ -7,6 +7,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/segmentio/kafka-go"
 )
 
@@ -112,6 +113,13 @@ func compressed(t testing.TB, c kafka.Compression, b []byte) []byte {
 	}
 	var out bytes.Buffer
 	w := codec.NewWriter(&out)
+	if c == kafka.Lz4 {
+		small := lz4.NewWriter(&out) // blocks of 64 KiB, as Java makes them
+		if err := small.Apply(lz4.BlockSizeOption(lz4.Block64Kb)); err != nil {
+			t.Fatal(err)
+		}
+		w = small
+	}
 	if _, err := io.Copy(w, bytes.NewReader(b)); err != nil {
 		t.Fatal(err)
 	}

@@ -28,20 +28,20 @@ func decompress(codec kafka.Compression, b []byte) ([]byte, error) {
 	case kafka.Zstd:
 		return unzstd(b)
 	case kafka.Gzip, kafka.Lz4:
-		return stream(codec.Codec(), b)
+		return stream(codec.Codec(), b, maxContent)
 	}
 	return nil, fmt.Errorf("unknown compression %d", int8(codec))
 }
 
-func stream(codec kafka.CompressionCodec, b []byte) ([]byte, error) {
+func stream(codec kafka.CompressionCodec, b []byte, limit int) ([]byte, error) {
 	r := codec.NewReader(bytes.NewReader(b))
 	defer r.Close()
-	out := bytes.NewBuffer(make([]byte, 0, min(4*len(b)+bytes.MinRead, maxContent)))
-	n, err := out.ReadFrom(io.LimitReader(r, maxContent+1))
+	out := bytes.NewBuffer(make([]byte, 0, min(4*len(b)+bytes.MinRead, limit)))
+	n, err := out.ReadFrom(io.LimitReader(r, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("decompress %s: %w", codec.Name(), err)
 	}
-	if n > maxContent {
+	if n > int64(limit) {
 		return nil, errTooLarge
 	}
 	return out.Bytes(), nil
@@ -55,23 +55,27 @@ const (
 	xerialHeader = len(xerialMagic) + 8
 )
 
-var errXerial = errors.New("decompress snappy: malformed frame")
+// snappyRatio is more than any block can grow: its densest element makes 64
+// bytes of 3. A block that claims more is damaged.
+const snappyRatio = 22
+
+var errSnappy = errors.New("decompress snappy: malformed frame or block")
 
 func unsnappy(b []byte) ([]byte, error) {
 	if !bytes.HasPrefix(b, []byte(xerialMagic)) {
 		return snappyBlock(nil, b)
 	}
 	if len(b) < xerialHeader {
-		return nil, errXerial
+		return nil, errSnappy
 	}
 	var out []byte
 	for b = b[xerialHeader:]; len(b) > 0; {
 		if len(b) < 4 {
-			return nil, errXerial
+			return nil, errSnappy
 		}
 		size := int64(binary.BigEndian.Uint32(b))
 		if b = b[4:]; size > int64(len(b)) {
-			return nil, errXerial
+			return nil, errSnappy
 		}
 		var err error
 		if out, err = snappyBlock(out, b[:size]); err != nil {
@@ -87,6 +91,9 @@ func snappyBlock(out, block []byte) ([]byte, error) {
 	n, err := snappy.DecodedLen(block)
 	if err != nil {
 		return nil, fmt.Errorf("decompress snappy: %w", err)
+	}
+	if n/snappyRatio > len(block) {
+		return nil, errSnappy
 	}
 	if n > maxContent-len(out) {
 		return nil, errTooLarge

@@ -52,7 +52,7 @@ func newExchange(req FetchRequest, clientID string) *exchange {
 			ReplicaID:      noReplica,
 			MaxWaitTime:    int32(min(req.MaxWait.Milliseconds(), math.MaxInt32)),
 			MinBytes:       int32(req.MinBytes),
-			MaxBytes:       int32(req.MaxBytes),
+			MaxBytes:       math.MaxInt32, // the partition's own limit is the one that counts, see below
 			IsolationLevel: int8(isolation),
 			SessionEpoch:   noSession,
 			Topics: []fetch.RequestTopic{{
@@ -62,7 +62,10 @@ func newExchange(req FetchRequest, clientID string) *exchange {
 					CurrentLeaderEpoch: noLeaderEpoch,
 					FetchOffset:        req.Offset,
 					LogStartOffset:     -1,
-					PartitionMaxBytes:  int32(req.MaxBytes),
+					// The limit stands here alone: kfake leaves the aborted
+					// transactions out of a response that it cuts at the
+					// request's limit, and their records would count.
+					PartitionMaxBytes: int32(req.MaxBytes),
 				}},
 			}},
 		},

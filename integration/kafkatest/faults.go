@@ -28,7 +28,7 @@ func (c *Cluster) Stop(i int) {
 func (c *Cluster) Kill(i int) {
 	c.tb.Helper()
 	c.fault("kill", i, func(ctx context.Context, id string) error {
-		_, err := c.docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "TERM"})
+		_, err := c.docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "KILL"})
 		return err
 	})
 }

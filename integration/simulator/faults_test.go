@@ -83,7 +83,7 @@ func TestRetryAfterDateIsNotSoonerThanAskedFor(t *testing.T) {
 		require.NoError(t, err)
 		date, err := http.ParseTime(got)
 		require.NoError(t, err)
-		require.Equal(t, 3*time.Second+700*time.Millisecond, date.Sub(time.Now()))
+		require.Equal(t, 3*time.Second+700*time.Millisecond, time.Until(date))
 	})
 }
 

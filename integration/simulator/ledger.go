@@ -20,11 +20,11 @@ type Call struct {
 	Batch       bool      `json:"batch"`
 	UserAgent   string    `json:"userAgent,omitempty"`
 	TraceParent string    `json:"traceparent,omitempty"`
-	Authorised  bool      `json:"authorised"`      // the key is known and belongs to the sub-account
-	Status      int       `json:"status"`          // HTTP status answered; 0 = none
-	Effect      int       `json:"effect"`          // messages that this call cancelled
-	Fault       string    `json:"fault,omitempty"` // see Answer.Name; "limit" = over the rate limit
-	Aborted     bool      `json:"aborted,omitempty"`
+	Authorised  bool      `json:"authorised"`        // the key is known and belongs to the sub-account
+	Status      int       `json:"status"`            // HTTP status answered; 0 = none
+	Effect      int       `json:"effect"`            // messages that this call cancelled
+	Fault       string    `json:"fault,omitempty"`   // see Answer.Name; "limit" = over the rate limit
+	Aborted     bool      `json:"aborted,omitempty"` // the client left before it was answered
 }
 
 // Summary counts all calls since the start or the last Reset, those included

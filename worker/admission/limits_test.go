@@ -38,7 +38,7 @@ func (l *callLog) most(sub string) int {
 }
 
 func TestNoSecondExceedsTheLimitsUnderRandomArrivals(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomArrivals(t, seed) })
 		})
@@ -91,7 +91,7 @@ func TestLimitsAreUsedWhenThereIsWork(t *testing.T) {
 
 // saturate keeps more callers waiting than can go, and counts.
 func saturate(t *testing.T, limit float64, total bool) {
-	const seconds = 5
+	const seconds = 3
 	cfg := Config{Concurrency: 20, RatePerSubAccount: limit}
 	if total {
 		cfg.RatePerSubAccount, cfg.RateTotal = 0, limit

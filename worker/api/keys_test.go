@@ -96,6 +96,8 @@ func TestOneFileServesAllAndIsReadAgain(t *testing.T) {
 		expect("first-key", 0) // at most once a second
 		after(keyCheckInterval)
 		expect("other-key", 0)
+		write(t, path, "early-key")
+		expect("other-key", 0) // and again
 		write(t, path, "")
 		for range 3 {
 			after(2 * keyCheckInterval)

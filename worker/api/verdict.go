@@ -35,10 +35,10 @@ func Judge(a Attempt) worker.Verdict {
 func judgeFailure(a Attempt) worker.Verdict {
 	switch {
 	case errors.Is(a.Err, ErrNoKey):
-		return worker.Verdict{Status: worker.StatusFailed, Hold: true,
+		return worker.Verdict{Status: worker.StatusFailed, Hold: true, NoCall: true,
 			Err: &worker.Error{Kind: worker.KindUnauthorized, Message: a.Err.Error()}}
 	case errors.Is(a.Err, errBadID):
-		return worker.Verdict{Status: worker.StatusFailed,
+		return worker.Verdict{Status: worker.StatusFailed, NoCall: true,
 			Err: &worker.Error{Kind: worker.KindInvalidRequest, Message: a.Err.Error()}}
 	}
 	return retry(a, &worker.Error{Kind: failureKind(a), Message: message(a.Err)})

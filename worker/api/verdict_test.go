@@ -202,6 +202,17 @@ func TestFailuresWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+func TestAnErrorWithoutTheAPIsWordsSaysWhatCame(t *testing.T) {
+	for body, message := range map[string]string{
+		"": "HTTP 503 Service Unavailable", "null": "HTTP 503 Service Unavailable", "<html>": "HTTP 503 Service Unavailable",
+		`{"message":"busy"}`: "busy",
+	} {
+		if got := Judge(answer(503, body)).Err.Message; got != message {
+			t.Errorf("%q: %q, want %q", body, got, message)
+		}
+	}
+}
+
 func TestATooLargeAnswerIsNeverTakenForSuccess(t *testing.T) {
 	for _, complete := range []bool{true, false} {
 		for status, w := range map[int]want{

@@ -1,0 +1,342 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"smscancel/consumer/records"
+	"smscancel/integration/broker"
+	"smscancel/integration/simulator"
+	"smscancel/producer"
+	"smscancel/worker"
+)
+
+const (
+	devPartitions     = 3
+	devAttemptTimeout = 2 * time.Second // so that the demonstration of a hang is short
+)
+
+// DevCmd is `smscancel dev`.
+type DevCmd struct {
+	Submit     string      `placeholder:"FILE" help:"Submit this file (CSV or NDJSON), show its outcomes, and end."`
+	Scenario   string      `placeholder:"FILE" help:"What the simulator does with which message; default: FILE's name with .scenario.yaml, if it is there."`
+	DataDir    string      `placeholder:"DIR" help:"Keep the broker's data here."`
+	BrokerPort option[int] `default:"9092" placeholder:"PORT" help:"Port of the broker; a free one if it is taken [${default}]."`
+	APIAddr    string      `name:"api-addr" default:"127.0.0.1:8088" placeholder:"HOST:PORT" help:"Where the API simulator listens [${default}]."`
+	HTTPAddr   string      `name:"http-addr" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the status page listens [${default}]."`
+	RunFlags   `embed:""`
+}
+
+// Help is shown below the flags.
+func (*DevCmd) Help() string {
+	return "Example:\n  smscancel dev --submit integration/testdata/campaign.csv"
+}
+
+// Run starts broker, simulator, topics and worker. With a file it submits
+// that, follows the outcomes and returns an error if one is missing; without,
+// it stays up until ctx ends.
+func (c *DevCmd) Run(ctx context.Context, env environment) error {
+	var mistakes usageError
+	c.RunFlags.check(&mistakes)
+	if len(mistakes) > 0 {
+		return mistakes
+	}
+	d := &dev{DevCmd: *c, log: c.logger(env.stderr), out: env.stdout}
+	return d.run(ctx)
+}
+
+// dev is the whole product in one process.
+type dev struct {
+	DevCmd
+	log    zerolog.Logger
+	out    io.Writer
+	broker *broker.Broker
+	api    *simulator.Server
+	client *kafka.Client
+}
+
+func (d *dev) run(ctx context.Context) error {
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer d.stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cfg, err := d.workerConfig()
+	if err != nil {
+		return err
+	}
+	listening := make(chan string, 1)
+	failed := make(chan error, 1)
+	go func() { failed <- runWorker(ctx, cfg, d.log, func(addr string) { listening <- addr }) }()
+	select {
+	case addr := <-listening:
+		fmt.Fprintf(d.out, "broker  %s\napi     %s\nstatus  http://%s\n", d.broker.Addr(), d.api.URL(), addr)
+	case err := <-failed:
+		return err
+	}
+	work := d.wait
+	if d.Submit != "" {
+		work = d.submit
+	}
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	select {
+	case err = <-done:
+		cancel()
+		return errors.Join(err, <-failed)
+	case err = <-failed:
+		cancel()
+		return errors.Join(err, <-done)
+	}
+}
+
+func (d *dev) start(ctx context.Context) (err error) {
+	if d.Scenario == "" {
+		d.Scenario = scenarioBeside(d.Submit)
+	}
+	var scenario *simulator.Scenario
+	if d.Scenario != "" {
+		if scenario, err = simulator.LoadScenario(d.Scenario); err != nil {
+			return err
+		}
+	}
+	limits := simulator.PublishedLimits()
+	limits.Slack = 0.1 // the worker promises 1.1 times the limit in any second
+	sim, err := simulator.New(simulator.Options{Scenario: scenario, Limits: limits})
+	if err != nil {
+		return err
+	}
+	if d.broker, err = broker.Start(broker.Options{Port: d.BrokerPort.value, DataDir: d.DataDir}); err != nil {
+		return err
+	}
+	if d.api, err = sim.Start(context.WithoutCancel(ctx), simulator.ServerOptions{Addr: d.APIAddr, AnyPort: true}); err != nil {
+		d.broker.Close()
+		return err
+	}
+	d.client = cluster{brokers: []string{d.broker.Addr()}}.client("smscancel-dev", devRequestTopic, devOutcomeTopic)
+	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	return broker.CreateTopics(ctx, d.client, 1,
+		broker.Topic{Name: devRequestTopic, Partitions: devPartitions},
+		broker.Topic{Name: devOutcomeTopic, Partitions: devPartitions, Settings: map[string]string{
+			"retention.ms": "1209600000", "message.timestamp.type": "LogAppendTime"}})
+}
+
+const (
+	devRequestTopic = "sms.cancel.requests"
+	devOutcomeTopic = "sms.cancel.outcomes"
+)
+
+// scenarioBeside is the scenario file that belongs to a submitted file: the
+// same name with .scenario.yaml.
+func scenarioBeside(file string) string {
+	path := strings.TrimSuffix(file, filepath.Ext(file)) + ".scenario.yaml"
+	if _, err := os.Stat(path); file == "" || err != nil {
+		return ""
+	}
+	return path
+}
+
+// workerConfig is that of `smscancel worker` with the addresses of this dev.
+func (d *dev) workerConfig() (WorkerConfig, error) {
+	env := environment{
+		args: []string{"worker", "--brokers", d.broker.Addr(), "--api-url", d.api.URL(), "--http-addr", d.freeHTTPAddr(),
+			"--attempt-timeout", devAttemptTimeout.String(), "--request-topic", devRequestTopic, "--outcome-topic", devOutcomeTopic},
+		lookup: func(name string) (string, bool) { return "dev", name == "SMSCANCEL_API_KEY" },
+		stdout: io.Discard, stderr: io.Discard,
+	}
+	parsed, err := parse(env)
+	if err != nil {
+		return WorkerConfig{}, err
+	}
+	var mistakes usageError
+	cfg := parsed.(*WorkerCmd).config(env, &mistakes, func(error) {})
+	if len(mistakes) > 0 {
+		return cfg, mistakes
+	}
+	return cfg, nil
+}
+
+// freeHTTPAddr is the wanted address of the status page, with another port if
+// that one is taken.
+func (d *dev) freeHTTPAddr() string {
+	l, err := net.Listen("tcp", d.HTTPAddr)
+	if err == nil {
+		l.Close()
+		return d.HTTPAddr
+	}
+	host, _, err := net.SplitHostPort(d.HTTPAddr)
+	if err != nil {
+		return d.HTTPAddr // the worker will say what is wrong with it
+	}
+	return net.JoinHostPort(host, "0")
+}
+
+func (d *dev) stop() {
+	d.api.Close()
+	d.broker.Close()
+}
+
+// wait stays up until Ctrl-C.
+func (d *dev) wait(ctx context.Context) error {
+	fmt.Fprintf(d.out, `
+ready. In another terminal, for example:
+  kcat -b %[1]s -t %[2]s -P -k 2f9b6c1e-3d4a-4b5c-8d6e-7f8091a2b3c4 <<< '{"umid":"2f9b6c1e-3d4a-4b5c-8d6e-7f8091a2b3c4","subAccountId":"acme_shop"}'
+  kcat -b %[1]s -t %[3]s -C
+  curl %[4]s/admin/summary
+Ctrl-C ends it.
+`, d.broker.Addr(), devRequestTopic, devOutcomeTopic, d.api.URL())
+	<-ctx.Done()
+	return nil
+}
+
+// submit publishes the file and waits for the outcome of each of its records.
+func (d *dev) submit(ctx context.Context) error {
+	rows, err := readRows(d.Submit)
+	if err != nil {
+		return err
+	}
+	follow, err := newFollower(ctx, d.client, devOutcomeTopic, devPartitions)
+	if err != nil {
+		return err
+	}
+	wanted, err := d.publish(ctx, rows)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "submitted %d requests from %s\n", len(rows), d.Submit)
+	progress := startProgress(d.out, len(wanted))
+	counts := newSummary()
+	err = follow.run(ctx, func(o *worker.Outcome) bool {
+		at := place{o.Source.Partition, o.Source.Offset}
+		if wanted[at] {
+			delete(wanted, at)
+			counts.add(o)
+			progress.step()
+		}
+		return len(wanted) > 0
+	})
+	progress.end()
+	counts.print(d.out)
+	if len(wanted) > 0 {
+		return fmt.Errorf("%d of %d requests have no outcome: %w", len(wanted), len(rows), err)
+	}
+	return nil
+}
+
+// place is where a request stands in the request topic.
+type place struct {
+	partition int
+	offset    int64
+}
+
+// publish sends the rows and returns where they stand.
+func (d *dev) publish(ctx context.Context, rows []producer.Request) (map[place]bool, error) {
+	before, err := d.ends(ctx)
+	if err != nil {
+		return nil, err
+	}
+	requests := producer.NewRequests(d.client, devRequestTopic)
+	defer requests.Close() //nolint:errcheck // everything was acknowledged
+	if err := requests.Publish(ctx, rows...); err != nil {
+		return nil, err
+	}
+	after, err := d.ends(ctx)
+	wanted := map[place]bool{}
+	for p := range after {
+		for offset := before[p]; offset < after[p]; offset++ {
+			wanted[place{p, offset}] = true
+		}
+	}
+	return wanted, err
+}
+
+func (d *dev) ends(ctx context.Context) ([devPartitions]int64, error) {
+	var ends [devPartitions]int64
+	reader := &records.Client{Transport: d.client.Transport, Addr: d.client.Addr}
+	for p := range ends {
+		var err error
+		if ends[p], err = reader.Latest(ctx, devRequestTopic, p); err != nil {
+			return ends, err
+		}
+	}
+	return ends, nil
+}
+
+// progress is one live line on a terminal, and a line now and then elsewhere.
+type progress struct {
+	out   io.Writer
+	total int
+	live  bool
+
+	mu   sync.Mutex
+	done int
+	stop chan struct{}
+	over sync.WaitGroup
+}
+
+func startProgress(out io.Writer, total int) *progress {
+	p := &progress{out: out, total: total, stop: make(chan struct{})}
+	if f, ok := out.(*os.File); ok {
+		p.live = isatty.IsTerminal(f.Fd())
+	}
+	p.over.Go(p.run)
+	return p
+}
+
+func (p *progress) run() {
+	every := time.Second
+	if p.live {
+		every = 100 * time.Millisecond
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.show()
+		case <-p.stop:
+			p.show()
+			if p.live {
+				fmt.Fprintln(p.out)
+			}
+			return
+		}
+	}
+}
+
+func (p *progress) show() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	line := fmt.Sprintf("outcomes %d of %d (%d %%)", p.done, p.total, 100*p.done/max(p.total, 1))
+	if p.live {
+		fmt.Fprintf(p.out, "\r\033[K%s", line)
+		return
+	}
+	fmt.Fprintln(p.out, line)
+}
+
+func (p *progress) step() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+}
+
+func (p *progress) end() {
+	close(p.stop)
+	p.over.Wait()
+	fmt.Fprintln(p.out)
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// KafkaFlags are those of every command that talks to Kafka.
+type KafkaFlags struct {
+	Brokers            option[[]string] `group:"Kafka" placeholder:"HOST:PORT,..." help:"Bootstrap brokers. Required."`
+	KafkaTLS           bool             `name:"kafka-tls" group:"Kafka" help:"Connect with TLS."`
+	KafkaCAFile        string           `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
+	KafkaCertFile      string           `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate."`
+	KafkaKeyFile       string           `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" help:"PEM file of its private key."`
+	KafkaSASLMechanism string           `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
+	KafkaUsername      string           `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
+	KafkaPasswordFile  string           `name:"kafka-password-file" group:"Kafka" placeholder:"FILE" help:"File with the SASL password."`
+}
+
+// cluster checks the flags and returns the way to the cluster.
+func (f *KafkaFlags) cluster(mistakes *usageError) cluster {
+	mistakes.want(len(f.Brokers.value) > 0, "brokers", "", "name at least one broker as HOST:PORT")
+	for _, broker := range f.Brokers.value {
+		mistakes.want(isHostPort(broker), "brokers", broker, "each broker is HOST:PORT")
+	}
+	return cluster{brokers: f.Brokers.value, tls: f.tls(mistakes), sasl: f.sasl(mistakes)}
+}
+
+func isHostPort(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	n, errPort := strconv.ParseUint(port, 10, 16)
+	return err == nil && errPort == nil && host != "" && n > 0
+}
+
+func (f *KafkaFlags) tls(mistakes *usageError) *tls.Config {
+	for flag, file := range map[string]string{"kafka-ca-file": f.KafkaCAFile, "kafka-cert-file": f.KafkaCertFile, "kafka-key-file": f.KafkaKeyFile} {
+		mistakes.want(file == "" || f.KafkaTLS, flag, file, "it has no effect without --kafka-tls")
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.KafkaCAFile != "" {
+		pool, err := loadPool(f.KafkaCAFile)
+		mistakes.want(err == nil, "kafka-ca-file", f.KafkaCAFile, fmt.Sprint(err))
+		config.RootCAs = pool
+	}
+	switch {
+	case f.KafkaCertFile == "" && f.KafkaKeyFile == "":
+	case f.KafkaCertFile == "":
+		mistakes.want(false, "kafka-cert-file", "", "it is needed with --kafka-key-file")
+	case f.KafkaKeyFile == "":
+		mistakes.want(false, "kafka-key-file", "", "it is needed with --kafka-cert-file")
+	default:
+		cert, err := tls.LoadX509KeyPair(f.KafkaCertFile, f.KafkaKeyFile)
+		mistakes.want(err == nil, "kafka-cert-file", f.KafkaCertFile, fmt.Sprint(err))
+		config.Certificates = []tls.Certificate{cert}
+	}
+	if !f.KafkaTLS {
+		return nil
+	}
+	return config
+}
+
+func loadPool(file string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("it holds no certificate in PEM")
+	}
+	return pool, nil
+}
+
+func (f *KafkaFlags) sasl(mistakes *usageError) sasl.Mechanism {
+	if f.KafkaSASLMechanism == "" {
+		mistakes.want(f.KafkaUsername == "", "kafka-username", f.KafkaUsername, "it has no effect without --kafka-sasl-mechanism")
+		mistakes.want(f.KafkaPasswordFile == "", "kafka-password-file", f.KafkaPasswordFile, "it has no effect without --kafka-sasl-mechanism")
+		return nil
+	}
+	mistakes.want(f.KafkaUsername != "", "kafka-username", "", "it is needed with --kafka-sasl-mechanism")
+	mistakes.want(f.KafkaPasswordFile != "", "kafka-password-file", "", "it is needed with --kafka-sasl-mechanism")
+	password := ""
+	if f.KafkaPasswordFile != "" {
+		content, err := os.ReadFile(f.KafkaPasswordFile)
+		password = strings.TrimRight(string(content), "\r\n")
+		mistakes.want(err == nil, "kafka-password-file", f.KafkaPasswordFile, fmt.Sprint(err))
+		mistakes.want(err != nil || password != "", "kafka-password-file", f.KafkaPasswordFile, "the file is empty")
+	}
+	var mechanism sasl.Mechanism
+	var err error
+	switch f.KafkaSASLMechanism {
+	case "plain":
+		mechanism = plain.Mechanism{Username: f.KafkaUsername, Password: password}
+	case "scram-sha-256":
+		mechanism, err = scram.Mechanism(scram.SHA256, f.KafkaUsername, password)
+	case "scram-sha-512":
+		mechanism, err = scram.Mechanism(scram.SHA512, f.KafkaUsername, password)
+	default:
+		mistakes.want(false, "kafka-sasl-mechanism", f.KafkaSASLMechanism, "use plain, scram-sha-256 or scram-sha-512")
+	}
+	mistakes.want(err == nil, "kafka-username", f.KafkaUsername, fmt.Sprint(err))
+	return mechanism
+}

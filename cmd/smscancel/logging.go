@@ -1,0 +1,39 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+)
+
+// RunFlags are those of every command that runs until it is stopped.
+type RunFlags struct {
+	Config    string `group:"Run" placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	LogFormat string `group:"Run" placeholder:"FORMAT" help:"console or json [console on a terminal, else json]."`
+	LogLevel  string `group:"Run" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error [${default}]."`
+}
+
+func (f *RunFlags) check(mistakes *usageError) {
+	mistakes.want(f.LogFormat == "" || f.LogFormat == "console" || f.LogFormat == "json", "log-format", f.LogFormat, "use console or json")
+	_, ok := levels[f.LogLevel]
+	mistakes.want(ok, "log-level", f.LogLevel, "use debug, info, warn or error")
+}
+
+var levels = map[string]zerolog.Level{
+	"debug": zerolog.DebugLevel, "info": zerolog.InfoLevel, "warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel,
+}
+
+// logger writes to w as the flags say.
+func (f *RunFlags) logger(w io.Writer) zerolog.Logger {
+	terminal := false
+	if file, ok := w.(*os.File); ok {
+		terminal = isatty.IsTerminal(file.Fd())
+	}
+	if f.LogFormat == "console" || f.LogFormat == "" && terminal {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !terminal}
+	}
+	return zerolog.New(w).Level(levels[f.LogLevel]).With().Timestamp().Logger()
+}

@@ -1,0 +1,57 @@
+// Command smscancel cancels scheduled SMS messages of 8x8: it consumes cancel
+// requests from Kafka, calls the API, and publishes one outcome for each.
+//
+// This package only turns flags into values and wires the others together, a
+// file for each command.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from now on a second signal ends the process at once
+	os.Exit(run(ctx, environment{args: os.Args[1:], lookup: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}))
+}
+
+// environment is what a process is started with.
+type environment struct {
+	args   []string
+	lookup func(name string) (string, bool)
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// run executes one command and returns the exit code.
+func run(ctx context.Context, env environment) int {
+	command, err := parse(env)
+	if err == nil && command != nil {
+		err = command.Run(ctx, env)
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		for _, mistake := range usage {
+			fmt.Fprintln(env.stderr, "smscancel:", mistake)
+		}
+		return exitUsage
+	}
+	fmt.Fprintln(env.stderr, "smscancel:", err)
+	return exitFailed
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/segmentio/kafka-go"
+
+	"smscancel/consumer"
+	"smscancel/consumer/records"
+	"smscancel/producer"
+	"smscancel/worker"
+	"smscancel/worker/admission"
+	"smscancel/worker/api"
+	"smscancel/worker/dedupe"
+	"smscancel/worker/metrics"
+	"smscancel/worker/status"
+)
+
+// windowBytes is the other limit of --window: values of records in hand.
+const windowBytes = 64 << 20
+
+// process is one worker, wired together.
+type process struct {
+	cfg       WorkerConfig
+	instance  string
+	log       zerolog.Logger
+	metrics   *metrics.Metrics
+	recent    *status.Recent
+	admission *admission.Admission
+	handler   *worker.Handler
+
+	mu       sync.Mutex
+	consumer *consumer.Consumer // nil until the cluster was reached
+	waiting  string             // what keeps the process from joining the group
+}
+
+// runWorker runs a worker until ctx ends. listening is told the address of the
+// status server, if there is one.
+func runWorker(ctx context.Context, cfg WorkerConfig, log zerolog.Logger, listening func(addr string)) error {
+	p := &process{cfg: cfg, instance: instanceName(), metrics: metrics.New(), recent: &status.Recent{}, waiting: "starting"}
+	p.log = log.With().Str("instance", p.instance).Logger()
+	client, err := api.New(api.Config{
+		BaseURL: cfg.APIURL, Keys: cfg.Keys, CAFile: cfg.APICAFile, AttemptTimeout: cfg.AttemptTimeout,
+		UserAgent: fmt.Sprintf("smscancel/%s (%s)", version, p.instance), Concurrency: cfg.Concurrency,
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	p.wire(client)
+	if cfg.HTTPAddr != "" {
+		server, err := status.Listen(cfg.HTTPAddr, p.metrics.Registry, p.status)
+		if err != nil {
+			return err
+		}
+		defer server.Close() //nolint:errcheck // the process ends
+		listening(server.Addr())
+	}
+	return p.run(ctx)
+}
+
+// instanceName tells the processes of a host apart, in logs and User-Agent.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%04x", host, rand.Uint32()&0xffff)
+}
+
+// wire makes the part of the worker that needs no Kafka.
+func (p *process) wire(caller worker.Caller) {
+	p.admission = admission.New(admission.Config{
+		Concurrency: p.cfg.Concurrency, RatePerSubAccount: p.cfg.RateLimit, RateTotal: p.cfg.RateLimitTotal,
+		OverridesPerSubAccount: p.cfg.SubAccountRate, RetryAfterMax: p.cfg.RetryAfterMax,
+	})
+	p.handler = &worker.Handler{
+		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: caller, Admission: p.admission,
+		Retry: worker.RetryPolicy{
+			Initial: p.cfg.RetryInitial, MaxInterval: p.cfg.RetryMaxInterval,
+			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
+		},
+		Hasher: dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Log: p.log,
+	}
+}
+
+// run reaches the cluster, checks the ledger, and takes part in the group.
+func (p *process) run(ctx context.Context) error {
+	topics := append([]string{p.cfg.OutcomeTopic}, p.cfg.RequestTopics...)
+	client := p.cfg.Cluster.client(p.instance, topics...)
+	ledger, err := p.openLedger(ctx, client, topics)
+	if ledger == nil {
+		return err
+	}
+	c := consumer.New(consumer.Config{
+		Client: client, Records: ledger.Records, Dialer: p.cfg.Cluster.dialer(p.instance), Brokers: []string{anyBroker},
+		ClusterID: ledger.ClusterID, Group: p.cfg.Group, Topics: p.cfg.RequestTopics, OutcomeTopic: p.cfg.OutcomeTopic, N: ledger.Partitions,
+		SessionTimeout: p.cfg.SessionTimeout, AttemptTimeout: p.cfg.AttemptTimeout, DrainTimeout: p.cfg.DrainTimeout,
+		DedupeWindow: p.cfg.DedupeWindow, Window: p.cfg.Window, WindowBytes: windowBytes,
+		Outcomes: outcomes{ledger}, Handler: p.handler, Log: p.log,
+	})
+	p.mu.Lock()
+	p.consumer = c
+	p.mu.Unlock()
+	return c.Run(ctx)
+}
+
+// openLedger waits for brokers and topics, which are weather, and refuses an
+// outcome topic that breaks the guarantees, which is a mistake. It returns nil
+// without an error when ctx ended first.
+func (p *process) openLedger(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, error) {
+	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		ledger, found, err := p.inspect(ctx, client, topics)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil
+		case err == nil:
+			for _, warning := range found.Warnings {
+				p.log.Warn().Msg(warning)
+			}
+			if len(found.Fatal) > 0 {
+				return nil, fmt.Errorf("the outcome topic breaks the guarantees: %s", strings.Join(found.Fatal, "; "))
+			}
+			return ledger, nil
+		}
+		p.waitFor(err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (p *process) inspect(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, producer.Settings, error) {
+	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	for _, topic := range topics {
+		if _, err := producer.PartitionCount(ctx, client, topic); err != nil {
+			return nil, producer.Settings{}, err
+		}
+	}
+	meta, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: topics[:1]})
+	if err != nil {
+		return nil, producer.Settings{}, err
+	}
+	ledger := &producer.Ledger{
+		Client: client, Records: &records.Client{Transport: client.Transport, Addr: client.Addr},
+		Topic: p.cfg.OutcomeTopic, Partitions: len(meta.Topics[0].Partitions), ClusterID: meta.ClusterID, Metrics: p.metrics, Log: p.log,
+	}
+	found, err := ledger.CheckTopic(ctx, p.cfg.DedupeWindow, p.cfg.RequestTopics)
+	return ledger, found, err
+}
+
+// waitFor notes what the process waits for, and says so when it is news.
+func (p *process) waitFor(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting != err.Error() {
+		p.log.Warn().Err(err).Strs("brokers", p.cfg.Cluster.brokers).Msg("waiting for Kafka")
+	}
+	p.waiting = err.Error()
+}
+
+// status is the answer of /api/status; it also refreshes the gauges.
+func (p *process) status() status.Status {
+	s := status.Status{Instance: p.instance, Version: version, Partitions: []status.Partition{}, SubAccounts: []status.SubAccount{}, Errors: p.recent.List()}
+	snapshot := p.admission.Snapshot()
+	for _, sub := range snapshot.SubAccounts {
+		shown := status.SubAccount{SubAccountID: sub.ID, RateAllowed: sub.Rate, Waiting: sub.Waiting, InFlight: sub.InFlight}
+		if !sub.PausedUntil.IsZero() {
+			shown.PausedUntil = &sub.PausedUntil
+		}
+		s.SubAccounts = append(s.SubAccounts, shown)
+	}
+	for reason, n := range map[string]int{"pause": snapshot.Waiting.Pause, "limit": snapshot.Waiting.Limit, "slot": snapshot.Waiting.Slot} {
+		p.metrics.Waiting.WithLabelValues(reason).Set(float64(n))
+	}
+	p.mu.Lock()
+	c, waiting := p.consumer, p.waiting
+	p.mu.Unlock()
+	if c == nil {
+		s.Reason = "waiting for Kafka: " + waiting
+		return s
+	}
+	c.Report(&s)
+	return s
+}
+
+// outcomes gives the ledger the shape that the consumer asks for.
+type outcomes struct{ *producer.Ledger }
+
+// Fence implements consumer.Outcomes.
+func (o outcomes) Fence(ctx context.Context, topic string, partition int) (consumer.Ledger, error) {
+	w, err := o.Ledger.Fence(ctx, topic, partition)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+
+	"github.com/rs/zerolog"
+)
+
+// WorkerCmd is `smscancel worker`.
+type WorkerCmd struct {
+	WorkerFlags `embed:""`
+}
+
+// Help is shown below the flags.
+func (*WorkerCmd) Help() string {
+	return "Example:\n  smscancel worker --brokers kafka1:9092,kafka2:9092 --api-key-file /etc/smscancel/key"
+}
+
+// Run runs a worker until it is told to stop.
+func (c *WorkerCmd) Run(ctx context.Context, env environment) error {
+	var mistakes usageError
+	log := zerolog.Nop()
+	cfg := c.config(env, &mistakes, func(err error) { reportKeys(&log, err) })
+	if len(mistakes) > 0 {
+		return mistakes
+	}
+	log = c.logger(env.stderr)
+	return runWorker(ctx, cfg, log, func(addr string) { log.Info().Str("addr", addr).Msg("status server") })
+}
+
+// check notes the mistakes that can be found although others were found before.
+func (c *WorkerCmd) check(mistakes *usageError, env environment) {
+	c.config(env, mistakes, func(error) {})
+}
+
+// reportKeys says once that API keys cannot be read, and once that they can again.
+func reportKeys(log *zerolog.Logger, err error) {
+	if err != nil {
+		log.Error().Err(err).Msg("API keys cannot be read again, keeping the old ones")
+		return
+	}
+	log.Info().Msg("API keys can be read again")
+}

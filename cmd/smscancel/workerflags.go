@@ -1,0 +1,230 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"smscancel/worker/api"
+)
+
+// WorkerFlags are the flags of `smscancel worker`.
+type WorkerFlags struct {
+	KafkaFlags `embed:""`
+
+	Group          string                `group:"Kafka" default:"smscancel" help:"Consumer group [${default}]."`
+	RequestTopic   []string              `group:"Kafka" default:"sms.cancel.requests" placeholder:"TOPIC" help:"Request topic; repeatable, the first has the highest priority [${default}]."`
+	OutcomeTopic   string                `group:"Kafka" default:"sms.cancel.outcomes" placeholder:"TOPIC" help:"Outcome topic [${default}]."`
+	SessionTimeout option[time.Duration] `group:"Kafka" default:"10s" placeholder:"DURATION" help:"A silent member loses its partitions after this [${default}]."`
+
+	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Region of the account [${default}]."`
+	APIKeyFile        string                `name:"api-key-file" group:"API" placeholder:"PATH" help:"File with the API key, or directory with a file per sub-account; else SMSCANCEL_API_KEY."`
+	APICAFile         string                `name:"api-ca-file" group:"API" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
+	DefaultSubAccount string                `group:"API" placeholder:"ID" help:"Sub-account of requests that name none."`
+	AttemptTimeout    option[time.Duration] `group:"API" default:"10s" placeholder:"DURATION" help:"Deadline of one call [${default}]."`
+
+	Window         option[int]     `group:"Pace" default:"20000" placeholder:"N" help:"Records in hand at most, over all partitions [${default}]."`
+	Concurrency    option[int]     `group:"Pace" default:"1024" placeholder:"N" help:"Calls at once [${default}]."`
+	RateLimit      option[float64] `group:"Pace" default:"1800" placeholder:"N" help:"Calls per second and sub-account; 0 = no limit [${default}]."`
+	RateLimitTotal option[float64] `group:"Pace" default:"3000" placeholder:"N" help:"Calls per second in all; 0 = no limit [${default}]."`
+
+	RetryInitial     option[time.Duration] `group:"Retry" default:"500ms" placeholder:"DURATION" help:"Longest first delay [${default}]."`
+	RetryMaxInterval option[time.Duration] `group:"Retry" default:"30s" placeholder:"DURATION" help:"Longest delay [${default}]."`
+	RetryMaxElapsed  option[time.Duration] `group:"Retry" default:"15m" placeholder:"DURATION" help:"Give up after this; 0 = never [${default}]."`
+	RetryMaxAttempts option[int]           `group:"Retry" default:"0" placeholder:"N" help:"Give up after so many; 0 = no limit [${default}]."`
+	RetryAfterMax    option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"Longest Retry-After that is obeyed [${default}]."`
+	AuthHold         option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"How long requests wait for a bad key to be mended; 0 = not at all [${default}]. This version does not wait."`
+
+	DedupeWindow option[time.Duration] `group:"Dedupe" default:"24h" placeholder:"DURATION" help:"How long an outcome answers duplicates [${default}]."`
+
+	RunFlags     `embed:""`
+	HTTPAddr     string                `name:"http-addr" group:"Run" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Health, metrics and status; empty = none [${default}]."`
+	DrainTimeout option[time.Duration] `group:"Run" default:"25s" placeholder:"DURATION" help:"How long a stop may take [${default}]."`
+}
+
+// WorkerConfig is what a worker runs with. Rates are calls per second, 0 means
+// no limit.
+type WorkerConfig struct {
+	Cluster        cluster
+	Group          string
+	RequestTopics  []string // highest priority first
+	OutcomeTopic   string
+	SessionTimeout time.Duration
+
+	APIURL            string
+	APICAFile         string
+	Keys              api.Keys
+	DefaultSubAccount string
+	AttemptTimeout    time.Duration
+
+	Window         int
+	Concurrency    int
+	RateLimit      float64
+	RateLimitTotal float64
+	SubAccountRate map[string]float64 // sub-accounts.ID.rate-limit of the file
+
+	RetryInitial     time.Duration
+	RetryMaxInterval time.Duration
+	RetryMaxElapsed  time.Duration // 0 = no limit
+	RetryMaxAttempts int           // 0 = no limit
+	RetryAfterMax    time.Duration
+
+	DedupeWindow time.Duration
+	HTTPAddr     string // empty = none
+	DrainTimeout time.Duration
+}
+
+var (
+	topicName      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+	subAccountName = regexp.MustCompile(`^[A-Za-z0-9\-._&]{3,50}$`)
+)
+
+// config checks the flags and returns what the worker runs with. reportKey is
+// told of keys that cannot be read again later.
+func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey func(error)) WorkerConfig {
+	c := WorkerConfig{
+		Cluster: f.cluster(mistakes), Group: f.Group, RequestTopics: f.RequestTopic, OutcomeTopic: f.OutcomeTopic,
+		SessionTimeout: f.SessionTimeout.value, APIURL: f.APIURL, APICAFile: f.APICAFile, DefaultSubAccount: f.DefaultSubAccount,
+		AttemptTimeout: f.AttemptTimeout.value, Window: f.Window.value, Concurrency: f.Concurrency.value,
+		RateLimit: f.RateLimit.value, RateLimitTotal: f.RateLimitTotal.value,
+		RetryInitial: f.RetryInitial.value, RetryMaxInterval: f.RetryMaxInterval.value, RetryMaxElapsed: f.RetryMaxElapsed.value,
+		RetryMaxAttempts: f.RetryMaxAttempts.value, RetryAfterMax: f.RetryAfterMax.value, DedupeWindow: f.DedupeWindow.value,
+		HTTPAddr: f.HTTPAddr, DrainTimeout: f.DrainTimeout.value,
+	}
+	f.checkTopics(mistakes)
+	f.checkAPI(mistakes)
+	f.checkNumbers(mistakes)
+	f.RunFlags.check(mistakes)
+	if _, port, err := net.SplitHostPort(f.HTTPAddr); f.HTTPAddr != "" {
+		mistakes.want(err == nil && port != "", "http-addr", f.HTTPAddr, "use HOST:PORT, or nothing for none")
+	}
+	c.Keys = f.keys(env, mistakes, reportKey)
+	c.SubAccountRate = subAccountRates(loadConfigFile(env, &usageError{}), mistakes)
+	return c
+}
+
+func (f *WorkerFlags) checkTopics(mistakes *usageError) {
+	mistakes.want(f.Group != "", "group", f.Group, "name the consumer group")
+	mistakes.want(len(f.RequestTopic) > 0, "request-topic", "", "name at least one topic")
+	for i, topic := range f.RequestTopic {
+		mistakes.want(topicName.MatchString(topic), "request-topic", topic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
+		mistakes.want(!slices.Contains(f.RequestTopic[:i], topic), "request-topic", topic, "it is named twice")
+	}
+	mistakes.want(topicName.MatchString(f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
+	mistakes.want(!slices.Contains(f.RequestTopic, f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "it must not be a request topic")
+}
+
+func (f *WorkerFlags) checkAPI(mistakes *usageError) {
+	base, err := url.Parse(f.APIURL)
+	if err != nil || base.Host == "" {
+		mistakes.want(false, "api-url", f.APIURL, "use a URL like https://sms.8x8.com")
+	} else if _, err := api.New(api.Config{BaseURL: f.APIURL, Keys: noKeys{}}); err != nil {
+		mistakes.want(false, "api-url", f.APIURL, err.Error())
+	}
+	if _, err := api.New(api.Config{BaseURL: "https://localhost", Keys: noKeys{}, CAFile: f.APICAFile}); err != nil {
+		mistakes.want(false, "api-ca-file", f.APICAFile, err.Error())
+	}
+	mistakes.want(f.DefaultSubAccount == "" || subAccountName.MatchString(f.DefaultSubAccount), "default-sub-account", f.DefaultSubAccount,
+		"a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &")
+}
+
+type noKeys struct{}
+
+// Key implements api.Keys.
+func (noKeys) Key(string) (api.Key, error) { return api.Key{}, api.ErrNoKey }
+
+func (f *WorkerFlags) checkNumbers(mistakes *usageError) {
+	for _, d := range []struct {
+		flag  string
+		given option[time.Duration]
+		zero  bool // is allowed
+	}{
+		{"session-timeout", f.SessionTimeout, false}, {"attempt-timeout", f.AttemptTimeout, false},
+		{"retry-initial", f.RetryInitial, false}, {"retry-max-interval", f.RetryMaxInterval, false},
+		{"retry-max-elapsed", f.RetryMaxElapsed, true}, {"retry-after-max", f.RetryAfterMax, false},
+		{"auth-hold", f.AuthHold, true}, {"dedupe-window", f.DedupeWindow, false}, {"drain-timeout", f.DrainTimeout, false},
+	} {
+		if d.given.err == nil {
+			mistakes.want(d.given.value > 0 || d.zero && d.given.value == 0, d.flag, d.given.value, "it must be "+atLeast(d.zero))
+		}
+	}
+	for flag, n := range map[string]option[int]{"window": f.Window, "concurrency": f.Concurrency} {
+		mistakes.want(n.err != nil || n.value > 0, flag, n.value, "it must be above 0")
+	}
+	mistakes.want(f.RetryMaxAttempts.value >= 0, "retry-max-attempts", f.RetryMaxAttempts.value, "it must be 0 (no limit) or more")
+	mistakes.want(f.RateLimit.value >= 0, "rate-limit", f.RateLimit.value, "it must be 0 (no limit) or more")
+	mistakes.want(f.RateLimitTotal.value >= 0, "rate-limit-total", f.RateLimitTotal.value, "it must be 0 (no limit) or more")
+	mistakes.want(f.RetryInitial.err != nil || f.RetryMaxInterval.err != nil || f.RetryInitial.value <= f.RetryMaxInterval.value,
+		"retry-initial", f.RetryInitial.value, fmt.Sprintf("it must not exceed --retry-max-interval (%s)", f.RetryMaxInterval.value))
+}
+
+func atLeast(zero bool) string {
+	if zero {
+		return "0 or more"
+	}
+	return "above 0"
+}
+
+// keys opens the source of the API key. Its content is never part of a message.
+func (f *WorkerFlags) keys(env environment, mistakes *usageError, report func(error)) api.Keys {
+	literal, set := env.lookup("SMSCANCEL_API_KEY")
+	var keys api.Keys
+	var err error
+	switch {
+	case f.APIKeyFile != "" && set:
+		mistakes.want(false, "api-key-file", f.APIKeyFile, "SMSCANCEL_API_KEY is set too: use one of them")
+	case f.APIKeyFile != "":
+		keys, err = api.OpenKeys(f.APIKeyFile, report)
+		mistakes.want(err == nil, "api-key-file", f.APIKeyFile, fmt.Sprint(err))
+	case set:
+		keys, err = api.LiteralKey(literal)
+		if err != nil {
+			*mistakes = append(*mistakes, fmt.Sprintf("SMSCANCEL_API_KEY: %v", err))
+		}
+	default:
+		mistakes.want(false, "api-key-file", "", "name a file with the API key, or set SMSCANCEL_API_KEY")
+	}
+	return keys
+}
+
+// subAccountRates reads sub-accounts.ID.rate-limit of the file, and refuses
+// the keys that this version does not act on.
+func subAccountRates(file *configFile, mistakes *usageError) map[string]float64 {
+	for _, key := range []string{"paused", "withdrawn-campaigns"} {
+		if value, ok := file.values[key]; ok {
+			*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: %s is not supported by this version: leave it out", file.path, value.line, key))
+		}
+	}
+	value, ok := file.values["sub-accounts"]
+	if !ok {
+		return nil
+	}
+	var subs map[string]map[string]yaml.Node
+	if err := value.node.Decode(&subs); err != nil {
+		*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts: write ID: {rate-limit: N}", file.path, value.line))
+		return nil
+	}
+	rates := map[string]float64{}
+	for id, settings := range subs {
+		if !subAccountName.MatchString(id) {
+			*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: sub-accounts: %q: a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &", file.path, id))
+		}
+		for name, node := range settings {
+			rate, err := parseValue[float64](node.Value)
+			switch {
+			case name != "rate-limit":
+				*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts.%s: unknown key %q", file.path, node.Line, id, name))
+			case err != nil || rate < 0:
+				*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts.%s.rate-limit: %q is no number of 0 or more", file.path, node.Line, id, node.Value))
+			default:
+				rates[id] = rate
+			}
+		}
+	}
+	return rates
+}

@@ -1,0 +1,7 @@
+// Package integration holds the suites that run the worker as it is shipped
+// against real Kafka and the API simulator, and prove what README.md promises.
+//
+// Its parts are packages of their own: simulator (the 8x8 API), broker (an
+// embedded Kafka for development and fast tests), kafkatest (real Kafka in
+// containers). cmd/smscancel imports the first two.
+package integration
