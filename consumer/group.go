@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"smscancel/worker"
 )
 
 // Run takes part in the group until ctx ends, then drains every partition,
@@ -38,8 +40,28 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.drainAll()
 	stop()
 	done.Wait()
-	return group.Close()
+	c.leave(group)
+	return nil
 }
+
+// leave ends the membership, so that the others need not wait for the session
+// timeout. Without a coordinator they must.
+func (c *Consumer) leave(group *kafka.ConsumerGroup) {
+	left := make(chan struct{})
+	go func() {
+		group.Close() //nolint:errcheck // it always returns nil
+		close(left)
+	}()
+	timeout := time.NewTimer(leaveTimeout)
+	defer timeout.Stop()
+	select {
+	case <-left:
+	case <-timeout.C:
+		c.Log.Warn().Str("group", c.Group).Msg("could not leave the group; its coordinator will notice by the session timeout")
+	}
+}
+
+const leaveTimeout = 5 * time.Second
 
 // generations serves one generation of the group after another.
 func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
@@ -94,6 +116,7 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	handedOver := c.assign(gen, assigned, commits)
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
+	go c.watchOutcomeTopic(ctx)
 	for {
 		if err := c.commit(context.WithoutCancel(ctx), gen); err != nil {
 			c.Log.Warn().Err(err).Int32("generation", gen.ID).Msg("commit failed")
@@ -116,6 +139,26 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 		}
 	}
 }
+
+// watchOutcomeTopic ends every session when the outcome topic gets another
+// partition count: outcomes would no longer stand where they are looked for.
+func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
+	var changed *worker.PartitionCountError
+	for ctx.Err() == nil {
+		if err := c.Outcomes.Check(ctx); errors.As(err, &changed) {
+			c.mu.Lock()
+			for _, h := range c.holds {
+				if s, _ := h.current(); s != nil {
+					s.fail(err)
+				}
+			}
+			c.mu.Unlock()
+		}
+		sleep(ctx, checkInterval)
+	}
+}
+
+const checkInterval = 5 * time.Second
 
 func assignment(gen *kafka.Generation) []topicPartition {
 	var tps []topicPartition

@@ -166,15 +166,22 @@ func (h *hold) release(timeout time.Duration, gone func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	s.drain(ctx)
-	h.c.requestCommit()
-	final := time.NewTimer(finalCommitTimeout)
-	defer final.Stop()
-	select {
-	case <-h.final:
-	case <-final.C:
+	if s.mayCommit() {
+		h.awaitFinalCommit()
 	}
 	h.attach(nil)
 	s.close()
+}
+
+func (h *hold) awaitFinalCommit() {
+	h.c.requestCommit()
+	timeout := time.NewTimer(finalCommitTimeout)
+	defer timeout.Stop()
+	select {
+	case <-h.final:
+	case <-timeout.C:
+		h.log.Warn().Msg("the last commit was not acknowledged; the next owner replays a little more")
+	}
 }
 
 // finalCommitTimeout bounds the wait for the commit of a drained session; the

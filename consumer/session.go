@@ -135,31 +135,46 @@ func (s *session) sweepIndex() {
 
 // fetch reads records and takes them in hand until admission ends.
 func (s *session) fetch() {
-	at, gone := s.start, 0
+	at, trouble := s.start, error(nil)
 	for s.admit.Err() == nil {
-		page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
-			Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
-			MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
-		})
-		if page != nil {
-			s.end.Store(page.HighWatermark)
+		next, err := s.fetchOnce(at)
+		if s.admit.Err() != nil {
+			return
 		}
+		if gone := errors.Is(trouble, kafka.UnknownTopicOrPartition); gone && err == nil {
+			s.fail(fmt.Errorf("%w: topic %s was gone for a while", errOtherLog, s.tp.topic)) // the takeover will compare
+			return
+		}
+		at = next
 		switch {
-		case err == nil:
-			gone = 0
-			at, err = s.takeAll(page, at)
-		case errors.Is(err, kafka.OffsetOutOfRange):
-			at, err = s.outOfRange(at)
-		case errors.Is(err, kafka.UnknownTopicOrPartition):
-			if gone++; gone > 20 {
-				s.fail(fmt.Errorf("%w: topic %s is gone", errOtherLog, s.tp.topic))
-			}
+		case err != nil && trouble == nil:
+			s.log.Warn().Err(err).Int64("offset", at).Msg("fetch failed, trying again")
+		case err == nil && trouble != nil:
+			s.log.Info().Int64("offset", at).Msg("fetch works again")
 		}
-		if err != nil && s.admit.Err() == nil {
-			s.log.Debug().Err(err).Int64("offset", at).Msg("fetch failed, trying again")
+		if trouble = err; err != nil {
 			sleep(s.admit, 100*time.Millisecond)
 		}
 	}
+}
+
+// fetchOnce makes one fetch, takes its records in hand, and returns the offset
+// to go on at.
+func (s *session) fetchOnce(at int64) (int64, error) {
+	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
+		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
+		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
+	})
+	if page != nil {
+		s.end.Store(page.HighWatermark)
+	}
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return s.outOfRange(at)
+	case err != nil:
+		return at, err
+	}
+	return s.takeAll(page, at)
 }
 
 // outOfRange moves on when retention has overtaken the reader. An offset past

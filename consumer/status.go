@@ -21,8 +21,8 @@ func (c *Consumer) Report(s *status.Status) {
 		s.Generation = c.member.ID
 	}
 	s.Reason = ""
-	if c.member == nil {
-		s.Reason = "not in the group yet: " + c.trouble
+	if c.trouble != "" {
+		s.Reason = "not in the group: " + c.trouble
 	}
 	if c.stopping {
 		s.Reason = "stopping"

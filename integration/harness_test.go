@@ -281,7 +281,9 @@ func (w *world) eventually(what string, check func() error) {
 // publish sends requests the way every producer of the topic must.
 func (w *world) publish(requests ...map[string]any) {
 	w.t.Helper()
-	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Topic: w.requests, RequiredAcks: kafka.RequireAll,
+	transport := &kafka.Transport{} // the default one may not know a new topic for a while
+	defer transport.CloseIdleConnections()
+	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Transport: transport, Topic: w.requests, RequiredAcks: kafka.RequireAll,
 		Balancer: kafka.Murmur2Balancer{Consistent: true}, BatchTimeout: time.Millisecond, BatchSize: 1000}
 	defer writer.Close()
 	messages := make([]kafka.Message, len(requests))

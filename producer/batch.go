@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
+
+	"smscancel/worker"
 )
 
 // Where a version 2 record batch keeps its producer fields, in bytes from its
@@ -48,7 +50,7 @@ func nextSequence(sequence int32, n int) int32 {
 
 // pending is an outcome on its way into the ledger.
 type pending struct {
-	outcome shrinkable
+	outcome *worker.Outcome
 	key     []byte // nil for none
 	value   []byte
 	headers []protocol.Header

@@ -11,8 +11,8 @@ import (
 	"smscancel/worker"
 )
 
-// Check refuses unless the outcome topic has the partition count that this
-// process started with, and that the outcomes in it were written with.
+// Check refuses unless the outcome topic still has the partition count that
+// this process started with.
 func (l *Ledger) Check(ctx context.Context) error {
 	n, err := PartitionCount(ctx, l.Client, l.Topic)
 	if err != nil {
@@ -21,7 +21,13 @@ func (l *Ledger) Check(ctx context.Context) error {
 	if n != l.Partitions {
 		return &worker.PartitionCountError{Topic: l.Topic, Was: l.Partitions, Is: n}
 	}
-	for p := range n {
+	return nil
+}
+
+// CheckWritten refuses unless the outcomes in the topic were written with its
+// present partition count.
+func (l *Ledger) CheckWritten(ctx context.Context) error {
+	for p := range l.Partitions {
 		if err := l.checkWritten(ctx, p); err != nil {
 			return err
 		}
@@ -29,7 +35,7 @@ func (l *Ledger) Check(ctx context.Context) error {
 	return nil
 }
 
-// checkWritten compares the count in the oldest outcome of a partition.
+// checkWritten compares the count in the first outcome of a partition.
 func (l *Ledger) checkWritten(ctx context.Context, partition int) error {
 	at, err := l.Records.Earliest(ctx, l.Topic, partition)
 	if err != nil {

@@ -97,12 +97,26 @@ func (w *Writer) replayBatch(b *records.Batch, visit func(worker.Settled)) error
 	return nil
 }
 
-// Read returns the outcome at an offset of the ledger, nil if it is gone.
+// Read returns the outcome at an offset of the ledger, nil if it is gone. It
+// tries until ctx ends.
 func (w *Writer) Read(ctx context.Context, offset int64) (*worker.Outcome, error) {
+	for {
+		o, err := w.read(ctx, offset)
+		if err == nil || ctx.Err() != nil {
+			return o, err
+		}
+		w.log.Warn().Err(err).Int64("ledgerOffset", offset).Msg("outcome not read back yet, trying again")
+		if err := wait(ctx, time.Second); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *Writer) read(ctx context.Context, offset int64) (*worker.Outcome, error) {
 	page, err := w.ledger.Records.Fetch(ctx, records.FetchRequest{
-		Topic: w.ledger.Topic, Partition: w.source.ledger, Offset: offset, MaxBytes: 1, MinBytes: 1, MaxWait: replayWait,
+		Topic: w.ledger.Topic, Partition: w.source.ledger, Offset: offset, MaxBytes: 1, MaxWait: replayWait,
 	})
-	if isGone(err) {
+	if errors.Is(err, kafka.OffsetOutOfRange) {
 		return nil, nil
 	}
 	if err != nil {
@@ -123,8 +137,4 @@ func (w *Writer) Read(ctx context.Context, offset int64) (*worker.Outcome, error
 		return o, nil
 	}
 	return nil, nil
-}
-
-func isGone(err error) bool {
-	return errors.Is(err, kafka.OffsetOutOfRange)
 }

@@ -113,7 +113,7 @@ func (w *Writer) now() int64 { return int64(time.Since(w.birth)) + 1 }
 
 // Append queues an outcome; outcomes become durable in the order of the calls.
 func (w *Writer) Append(o *worker.Outcome) worker.Receipt {
-	p := &pending{outcome: shrinkable{Outcome: o}, queued: time.Now(), done: make(chan struct{})}
+	p := &pending{outcome: o, queued: time.Now(), done: make(chan struct{})}
 	if err := w.encode(p); err != nil {
 		p.resolve(0, err)
 		return p
@@ -251,10 +251,7 @@ func (w *Writer) write(batch []*pending) {
 		err = fmt.Errorf("%w: appended at offset %d, below %d", ErrOtherLedger, base, w.next.Load())
 	}
 	if err != nil {
-		w.stop(err)
-		for _, p := range batch {
-			p.resolve(0, err)
-		}
+		w.fail(batch, err)
 		return
 	}
 	w.sequence = nextSequence(w.sequence, len(batch))
@@ -279,28 +276,40 @@ func (w *Writer) acknowledged() {
 // split deals with a batch that the topic finds too large: halves, or a smaller
 // outcome. The sequence is free again only if no try of it may have been written.
 func (w *Writer) split(batch []*pending) {
-	var err error
-	switch {
-	case w.ambiguous:
-		err = fmt.Errorf("%w: batch too large after a try of unknown end", ErrStateLost)
-	case len(batch) > 1:
-		w.write(batch[:len(batch)/2])
-		if err = w.Err(); err == nil {
-			w.write(batch[len(batch)/2:])
-			return
-		}
-		batch = batch[len(batch)/2:]
-	case batch[0].outcome.shrink():
-		w.log.Warn().Int64("offset", batch[0].outcome.Record.Offset).Str("outcomeId", batch[0].outcome.OutcomeID).
-			Int("bytes", batch[0].size).Msg("outcome too large for the topic's max.message.bytes; dropped source.value or metadata")
-		if err = w.encode(batch[0]); err == nil {
-			w.write(batch)
-			return
-		}
-	default:
-		err = fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes",
-			batch[0].size, w.ledger.Topic)
+	if w.ambiguous {
+		w.fail(batch, fmt.Errorf("%w: batch too large after a try of unknown end", ErrStateLost))
+		return
 	}
+	if len(batch) > 1 {
+		half := len(batch) / 2
+		w.write(batch[:half])
+		if err := w.Err(); err != nil {
+			w.fail(batch[half:], err)
+			return
+		}
+		w.write(batch[half:])
+		return
+	}
+	p := batch[0]
+	smaller := p.outcome.Shrunk()
+	if smaller == nil {
+		w.fail(batch, fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes",
+			p.size, w.ledger.Topic))
+		return
+	}
+	w.log.Warn().Int64("offset", p.outcome.Record.Offset).Str("outcomeId", p.outcome.OutcomeID).Int("bytes", p.size).
+		Msg("outcome too large for the topic's max.message.bytes; leaving out source.value or metadata")
+	p.outcome = smaller
+	if err := w.encode(p); err != nil {
+		w.fail(batch, err)
+		return
+	}
+	w.write(batch)
+}
+
+// fail ends the writer and tells those whose outcomes were not written, or not
+// for certain.
+func (w *Writer) fail(batch []*pending, err error) {
 	w.stop(err)
 	for _, p := range batch {
 		p.resolve(0, err)

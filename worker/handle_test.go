@@ -268,6 +268,15 @@ func TestAmbiguousIsSetWhenACallMayHaveTakenEffect(t *testing.T) {
 	}
 }
 
+func TestNoAttemptIsCountedWhereNoCallWasMade(t *testing.T) {
+	b := newBench(t, func(context.Context, Target) Verdict {
+		return Verdict{Status: StatusFailed, Hold: true, NoCall: true, Err: &Error{Kind: KindUnauthorized, Message: "no key"}}
+	})
+	if o := b.do(map[string]any{"umid": "m"}); o.Status != StatusFailed || o.Attempts != 0 || o.FirstAttemptAt != "" {
+		t.Errorf("%s with %d attempts, the first at %q", o.Status, o.Attempts, o.FirstAttemptAt)
+	}
+}
+
 func TestRetriesEndWithTheLastErrorWithinTheLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(context.Context, Target) Verdict { return err503 })

@@ -117,7 +117,8 @@ func TestOnlyFinalAnswersOfTheAPIAnswerDuplicates(t *testing.T) {
 	}{
 		{Outcome{Status: StatusCancelled}, true},
 		{Outcome{Status: StatusNotCancelled}, true},
-		{Outcome{Status: StatusFailed, Error: &Error{Kind: KindInvalidRequest}}, true},
+		{Outcome{Status: StatusFailed, Error: &Error{Kind: KindInvalidRequest, HTTPStatus: 400}}, true},
+		{Outcome{Status: StatusFailed, Error: &Error{Kind: KindInvalidRequest}}, false}, // ours, not the API's
 		{Outcome{Status: StatusFailed, Error: &Error{Kind: KindNotFound}}, false},
 		{Outcome{Status: StatusFailed, Error: &Error{Kind: KindTimeout}}, false},
 		{Outcome{Status: StatusFailed}, false},

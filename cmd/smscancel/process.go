@@ -154,6 +154,9 @@ func (p *process) inspect(ctx context.Context, client *kafka.Client, topics []st
 		Client: client, Records: &records.Client{Transport: client.Transport, Addr: client.Addr},
 		Topic: p.cfg.OutcomeTopic, Partitions: len(meta.Topics[0].Partitions), ClusterID: meta.ClusterID, Metrics: p.metrics, Log: p.log,
 	}
+	if err := ledger.CheckWritten(ctx); err != nil {
+		return nil, producer.Settings{}, err
+	}
 	found, err := ledger.CheckTopic(ctx, p.cfg.DedupeWindow, p.cfg.RequestTopics)
 	return ledger, found, err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // logLines is how much of a broker's log a failed test shows.
-const logLines = "150"
+const logLines = "60"
 
 // showLogs writes the end of every broker's log to the test's.
 func (c *Cluster) showLogs() {

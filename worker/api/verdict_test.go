@@ -27,11 +27,12 @@ type want struct {
 	kind   worker.Kind
 	open   bool
 	hold   bool
+	noCall bool // nothing was sent
 }
 
 func check(t *testing.T, name string, v worker.Verdict, w want) {
 	t.Helper()
-	got := want{status: v.Status, open: v.Open, hold: v.Hold}
+	got := want{status: v.Status, open: v.Open, hold: v.Hold, noCall: v.NoCall}
 	if v.Err != nil {
 		got.kind = v.Err.Kind
 	}
@@ -191,8 +192,8 @@ func TestFailuresWithoutAnAnswer(t *testing.T) {
 		"certificate":      {Attempt{Err: &tlsError{errors.New("x509")}}, want{kind: worker.KindTLS}},
 		"late alert":       {Attempt{Err: &net.OpError{Op: "remote error", Err: errors.New("tls: x")}, Written: true}, want{kind: worker.KindTLS, open: true}},
 		"status 000":       {Attempt{Complete: true, Written: true, Answered: true}, want{kind: worker.KindBadResponse, open: true}},
-		"no key":           {Attempt{Err: fmt.Errorf("%w: s", ErrNoKey)}, want{status: worker.StatusFailed, kind: worker.KindUnauthorized, hold: true}},
-		"bad id":           {Attempt{Err: fmt.Errorf("x: %w", errBadID)}, want{status: worker.StatusFailed, kind: worker.KindInvalidRequest}},
+		"no key":           {Attempt{Err: fmt.Errorf("%w: s", ErrNoKey)}, want{status: worker.StatusFailed, kind: worker.KindUnauthorized, hold: true, noCall: true}},
+		"bad id":           {Attempt{Err: fmt.Errorf("x: %w", errBadID)}, want{status: worker.StatusFailed, kind: worker.KindInvalidRequest, noCall: true}},
 	} {
 		v := Judge(c.attempt)
 		check(t, name, v, c.want)
