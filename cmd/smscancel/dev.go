@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ type DevCmd struct {
 	BrokerPort option[int] `default:"9092" placeholder:"PORT" help:"Port of the broker; a free one if it is taken [${default}]."`
 	APIAddr    string      `name:"api-addr" default:"127.0.0.1:8088" placeholder:"HOST:PORT" help:"Where the API simulator listens [${default}]."`
 	HTTPAddr   string      `name:"http-addr" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the status page listens [${default}]."`
-	RunFlags   `embed:""`
+	LogFormat  string      `placeholder:"FORMAT" help:"console or json [console]."`
+	LogLevel   string      `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error [${default}]."`
 }
 
 // Help is shown below the flags.
@@ -49,11 +51,12 @@ func (*DevCmd) Help() string {
 // it stays up until ctx ends.
 func (c *DevCmd) Run(ctx context.Context, env environment) error {
 	var mistakes usageError
-	c.RunFlags.check(&mistakes)
+	logs := RunFlags{LogFormat: cmp.Or(c.LogFormat, "console"), LogLevel: c.LogLevel}
+	logs.check(&mistakes)
 	if len(mistakes) > 0 {
 		return mistakes
 	}
-	d := &dev{DevCmd: *c, log: c.logger(env.stderr), out: env.stdout}
+	d := &dev{DevCmd: *c, log: logs.logger(env.stderr), out: env.stdout}
 	return d.run(ctx)
 }
 

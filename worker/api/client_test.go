@@ -449,7 +449,7 @@ func TestAMissingKeyIsABadKeyWithoutACall(t *testing.T) {
 	var calls atomic.Int64
 	url := rawServer(t, func(net.Conn) { calls.Add(1) })
 	v := newTestClient(t, Config{BaseURL: url, Keys: keys}).Cancel(t.Context(), aMessage, "", "")
-	check(t, "no key", v, want{status: worker.StatusFailed, kind: worker.KindUnauthorized, hold: true})
+	check(t, "no key", v, want{status: worker.StatusFailed, kind: worker.KindUnauthorized, hold: true, noCall: true})
 	if calls.Load() != 0 || v.Err.HTTPStatus != 0 {
 		t.Errorf("%d calls, error %+v", calls.Load(), v.Err)
 	}
