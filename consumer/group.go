@@ -117,13 +117,17 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
 	go c.watchOutcomeTopic(ctx)
+	failing := false
 	for {
-		if err := c.commit(context.WithoutCancel(ctx), gen); err != nil {
-			c.Log.Warn().Err(err).Int32("generation", gen.ID).Msg("commit failed")
-			if errors.Is(err, errUnknownEnd) {
-				return
-			}
-			sleep(ctx, 50*time.Millisecond)
+		err := c.commit(context.WithoutCancel(ctx), gen)
+		if err != nil && !failing {
+			c.Log.Warn().Err(err).Int32("generation", gen.ID).Msg("commit failed, trying again")
+		}
+		if errors.Is(err, errUnknownEnd) {
+			return // no lease may be raised in this generation any more
+		}
+		if failing = err != nil; failing {
+			sleep(ctx, 100*time.Millisecond)
 		}
 		select {
 		case <-ctx.Done():

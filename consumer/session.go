@@ -20,7 +20,7 @@ const (
 	maxFetch     = 1 << 20 // bytes of one fetch
 	fetchWait    = 500 * time.Millisecond
 	stallLimit   = time.Second // no call starts while an append has waited longer
-	permitPoll   = 20 * time.Millisecond
+	permitPoll   = 10 * time.Millisecond
 	proveTimeout = 10 * time.Second
 )
 
@@ -49,6 +49,7 @@ type session struct {
 	committedAt atomic.Int64 // when the last acknowledged commit was sent, ns since birth; 0 = none
 	birth       time.Time
 	proving     atomic.Bool
+	blocked     atomic.Int64 // calls that wait for the ledger, not for a lease
 	end         atomic.Int64 // end of the request partition as last seen
 	drained     atomic.Bool  // no job is left, and none will come
 
@@ -72,6 +73,7 @@ func (s *session) open() {
 // and returns why it failed.
 func (s *session) run() error {
 	go s.watchLedger()
+	go s.watchPermit()
 	go s.sweepIndex()
 	s.fetch()
 	<-s.admit.Done()
@@ -263,21 +265,42 @@ func (s *session) Wait(ctx context.Context, offset int64) error {
 		if s.Holds(offset) {
 			return nil
 		}
-		if s.lease.want(offset) {
+		leased := s.lease.covers(offset)
+		if leased {
+			s.blocked.Add(1) // by the ledger: watchPermit looks after it
+		} else if s.lease.want(offset) {
 			s.c.requestCommit()
 		}
-		if s.stale() {
-			s.prove()
-		}
-		poll := time.NewTimer(permitPoll)
 		select {
 		case <-changed:
-		case <-poll.C:
 		case <-ctx.Done():
 		}
-		poll.Stop()
+		if leased {
+			s.blocked.Add(-1)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+	}
+}
+
+// watchPermit wakes those who wait for the ledger when it is in reach and ours
+// again, and has the hold confirmed if nothing else has done so lately.
+func (s *session) watchPermit() {
+	t := time.NewTicker(permitPoll)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-s.work.Done():
+			return
+		}
+		switch {
+		case s.blocked.Load() == 0:
+		case s.stale():
+			s.prove()
+		case s.ledger.Stalled() <= stallLimit:
+			s.signal()
 		}
 	}
 }
@@ -305,8 +328,8 @@ func (s *session) prove() {
 		defer s.proving.Store(false)
 		ctx, cancel := context.WithTimeout(s.work, proveTimeout)
 		defer cancel()
-		if err := s.ledger.Prove(ctx); err == nil {
-			s.signal()
+		if err := s.ledger.Prove(ctx); err != nil && s.work.Err() == nil {
+			s.log.Warn().Err(err).Msg("cannot confirm the hold on the ledger; no call starts")
 		}
 	}()
 }

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,7 +38,22 @@ func newPartition(t *testing.T) *partition {
 	if err = errors.Join(err, res.Errors[p.topic]); err != nil {
 		t.Fatal(err)
 	}
+	p.settle(0)
 	return p
+}
+
+// settle waits until there is no open transaction below an offset. Brokers
+// elect leaders and end transactions after they have answered.
+func (p *partition) settle(offset int64) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	defer cancel()
+	end, err := p.LatestStable(ctx, p.topic, 0)
+	for ; err != nil || end < offset; end, err = p.LatestStable(ctx, p.topic, 0) {
+		if ctx.Err() != nil {
+			p.t.Fatalf("stable end %d, %v; want %d", end, err, offset)
+		}
+	}
 }
 
 // producer is a client of another make than the reader.
@@ -211,6 +227,7 @@ func TestOnlyCommittedRecordsAreReadCommitted(t *testing.T) {
 	}
 	p.transact(two, kgo.TryCommit, "committed 4")
 	p.transact(one, kgo.TryAbort, "aborted 5") // the log ends with an aborted transaction and its marker
+	p.settle(17)
 
 	want := []string{"committed 1", "committed 2", "free 1", "committed 3", "free 2", "committed 4"}
 	for _, size := range []int{1, 300, 1 << 20} {
@@ -243,6 +260,7 @@ func TestMarkersStandInTheLogWithTheirProducer(t *testing.T) {
 	client := p.producer(kgo.TransactionalID(p.topic))
 	p.transact(client, kgo.TryCommit, "a")
 	p.transact(client, kgo.TryAbort, "b")
+	p.settle(4)
 	id, _, err := client.ProducerID(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -297,6 +315,7 @@ func TestAnOpenTransactionHoldsBackCommittedReaders(t *testing.T) {
 	if err := client.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
+	p.settle(4)
 	if got := p.all(FetchRequest{ReadCommitted: true}); !slices.Equal(got, []string{"before", "open", "behind"}) {
 		t.Errorf("after the commit: %q", got)
 	}
