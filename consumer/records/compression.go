@@ -109,8 +109,7 @@ func snappyBlock(out, block []byte) ([]byte, error) {
 // zstdDecoder serves any number of callers, as many at once as there are CPUs.
 var zstdDecoder, errZstd = zstd.NewReader(nil,
 	zstd.WithDecoderConcurrency(0),
-	zstd.WithDecoderMaxMemory(maxContent),
-	zstd.WithDecoderMaxWindow(maxContent))
+	zstd.WithDecoderMaxMemory(maxContent)) // bounds the window too
 
 func unzstd(b []byte) ([]byte, error) {
 	if errZstd != nil {

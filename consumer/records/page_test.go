@@ -89,6 +89,20 @@ func TestRecordsBelowTheOffsetAskedForAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestBatchesBelowTheOffsetAskedForAreLeftOut(t *testing.T) {
+	p := pageOf(log(t, plain(0, 1).in(1), markerOf(1, 1, MarkerCommit), plain(2, 3), markerOf(5, 1, MarkerCommit)), 3)
+	var bases []int64
+	for b, err := range p.Batches() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		bases = append(bases, b.BaseOffset)
+	}
+	if !slices.Equal(bases, []int64{2, 5}) {
+		t.Errorf("batches at %v, want those that reach offset 3", bases)
+	}
+}
+
 func TestBatchesShowTheirHeader(t *testing.T) {
 	data := plain(10, 2).in(9)
 	data.epoch = 4
