@@ -19,11 +19,12 @@ type balancer struct {
 
 // claims is what a member tells the leader at each join.
 type claims struct {
-	Version    int              `json:"v"`
-	Outcomes   string           `json:"outcomes"`
-	N          int              `json:"n"`
-	Generation int32            `json:"generation"` // of its last assignment; the newest wins a disputed partition
-	Owned      map[string][]int `json:"owned,omitempty"`
+	Version  int    `json:"v"`
+	Outcomes string `json:"outcomes"`
+	N        int    `json:"n"`
+	// Owned are its partitions by topic, each with the generation that assigned
+	// it last: the newest wins a disputed one.
+	Owned map[string]map[int]int32 `json:"owned,omitempty"`
 }
 
 const balancerName = "smscancel-sticky"
@@ -127,10 +128,10 @@ func ownersOf(members []kafka.GroupMember) map[topicPartition]string {
 			continue
 		}
 		for topic, partitions := range c.Owned {
-			for _, p := range partitions {
+			for p, generation := range partitions {
 				tp := topicPartition{topic, p}
-				if g, ok := newest[tp]; !ok || c.Generation > g {
-					owners[tp], newest[tp] = m.ID, c.Generation
+				if g, ok := newest[tp]; !ok || generation > g {
+					owners[tp], newest[tp] = m.ID, generation
 				}
 			}
 		}

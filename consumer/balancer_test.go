@@ -18,9 +18,12 @@ type member struct {
 }
 
 func (m *member) join(topics []string) kafka.GroupMember {
-	c := claims{Version: 1, Generation: m.generation, Owned: map[string][]int{}}
+	c := claims{Version: 1, Owned: map[string]map[int]int32{}}
 	for tp := range m.owned {
-		c.Owned[tp.topic] = append(c.Owned[tp.topic], tp.partition)
+		if c.Owned[tp.topic] == nil {
+			c.Owned[tp.topic] = map[int]int32{}
+		}
+		c.Owned[tp.topic][tp.partition] = m.generation
 	}
 	data, _ := json.Marshal(c)
 	return kafka.GroupMember{ID: m.id, Topics: topics, UserData: data}

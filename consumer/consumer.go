@@ -9,6 +9,7 @@ package consumer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -79,15 +80,16 @@ type Consumer struct {
 	Config
 	window *window
 
-	mu         sync.Mutex
-	holds      map[topicPartition]*hold
-	member     *kafka.Generation // the last assignment; nil = none yet
-	assigned   map[topicPartition]bool
-	partitions map[string][]int // of each request topic, for the check of keys
-	stopping   bool
-	trouble    string // why there is no generation; empty when there is one
+	mu       sync.Mutex
+	holds    map[topicPartition]*hold
+	member   *kafka.Generation // the last assignment; nil = none yet
+	assigned map[topicPartition]bool
+	stopping bool
+	trouble  string    // why there is no generation; empty when there is one
+	outside  time.Time // when the last generation ended; zero while there is one
 
-	wakeCommit chan struct{} // capacity 1
+	partitions atomic.Pointer[map[string][]int] // of each request topic, for the check of keys
+	wakeCommit chan struct{}                    // capacity 1
 	ctx        context.Context
 }
 
@@ -100,7 +102,7 @@ type topicPartition struct {
 func New(c Config) *Consumer {
 	return &Consumer{
 		Config: c, window: newWindow(c.Window, c.WindowBytes),
-		holds: map[topicPartition]*hold{}, assigned: map[topicPartition]bool{}, partitions: map[string][]int{},
+		holds: map[topicPartition]*hold{}, assigned: map[topicPartition]bool{},
 		wakeCommit: make(chan struct{}, 1), trouble: "not joined yet",
 	}
 }

@@ -30,9 +30,10 @@ func (s *session) checkKey(rec *worker.Record, job *worker.Job) {
 	if !valid {
 		return
 	}
-	s.c.mu.Lock()
-	all := s.c.partitions[s.tp.topic]
-	s.c.mu.Unlock()
+	var all []int
+	if partitions := s.c.partitions.Load(); partitions != nil {
+		all = (*partitions)[s.tp.topic]
+	}
 	if string(rec.Key) == key && (len(all) == 0 || murmur2.Balance(kafka.Message{Key: rec.Key}, all...) == rec.Partition) {
 		return
 	}

@@ -61,7 +61,7 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup) {
 	}
 }
 
-const leaveTimeout = 5 * time.Second
+const leaveTimeout = 2 * time.Second
 
 // generations serves one generation of the group after another.
 func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
@@ -104,7 +104,7 @@ func (c *Consumer) troubled(err error) {
 // Returning ends the generation, and this member rejoins.
 func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	assigned := assignment(gen)
-	commits, err := c.readCommits(ctx, assigned)
+	commits, err := c.readCommits(ctx, c.withHeld(assigned))
 	if err == nil {
 		err = c.readPartitions(ctx)
 	}
@@ -114,6 +114,7 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 		return
 	}
 	handedOver := c.assign(gen, assigned, commits)
+	defer c.left()
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
 	go c.watchOutcomeTopic(ctx)
@@ -164,6 +165,27 @@ func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
 
 const checkInterval = 5 * time.Second
 
+// withHeld adds the partitions that this member still holds to those that it is
+// assigned: their commits tell whether somebody else has owned them.
+func (c *Consumer) withHeld(tps []topicPartition) []topicPartition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.Clone(tps)
+	for tp := range c.holds {
+		if !slices.Contains(tps, tp) {
+			all = append(all, tp)
+		}
+	}
+	return all
+}
+
+// left notes that a generation is over.
+func (c *Consumer) left() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.outside = time.Now()
+}
+
 func assignment(gen *kafka.Generation) []topicPartition {
 	var tps []topicPartition
 	for topic, partitions := range gen.Assignments {
@@ -180,7 +202,7 @@ func assignment(gen *kafka.Generation) []topicPartition {
 func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits map[topicPartition]committed) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.member, c.trouble = gen, ""
+	c.member, c.trouble, c.outside = gen, "", time.Time{}
 	c.assigned = map[topicPartition]bool{}
 	for _, tp := range tps {
 		c.assigned[tp] = true
@@ -188,15 +210,16 @@ func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits m
 	c.Handler.Metrics.Rebalances.Inc()
 	var leaving []*hold
 	for tp, h := range c.holds {
-		if !c.assigned[tp] {
-			leaving = append(leaving, h)
-			c.letGo(h, c.AttemptTimeout+time.Second)
+		h.check(commits[tp]) // also of one that is to be given up: it must not commit over its new owner
+		if c.assigned[tp] {
+			h.generation = gen.ID
+			continue
 		}
+		leaving = append(leaving, h)
+		c.letGo(h, c.AttemptTimeout+time.Second)
 	}
 	for _, tp := range tps {
-		if h := c.holds[tp]; h != nil {
-			h.check(commits[tp])
-		} else {
+		if c.holds[tp] == nil {
 			c.start(tp)
 		}
 	}
@@ -225,6 +248,7 @@ func (c *Consumer) start(tp topicPartition) {
 		return
 	}
 	h := c.newHold(tp)
+	h.generation = c.member.ID
 	c.holds[tp] = h
 	go h.run()
 }
@@ -254,7 +278,7 @@ func (c *Consumer) drainAll() {
 	c.stopping = true
 	holds := slices.Collect(maps.Values(c.holds))
 	for _, h := range holds {
-		c.letGo(h, c.DrainTimeout)
+		c.letGo(h, max(c.DrainTimeout-finalCommitTimeout-leaveTimeout, c.DrainTimeout/2))
 	}
 	c.mu.Unlock()
 	for _, h := range holds {
@@ -263,8 +287,21 @@ func (c *Consumer) drainAll() {
 }
 
 // confirm asks the coordinator whether a partition is still this member's. Who
-// has lost it must not fence its new owner.
+// has lost it must not fence its new owner. A rebalance is waited for.
 func (c *Consumer) confirm(ctx context.Context, tp topicPartition) error {
+	deadline := time.Now().Add(confirmTimeout)
+	for {
+		err := c.confirmNow(ctx, tp)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+}
+
+const confirmTimeout = 10 * time.Second
+
+func (c *Consumer) confirmNow(ctx context.Context, tp topicPartition) error {
 	c.mu.Lock()
 	gen, assigned := c.member, c.assigned[tp]
 	c.mu.Unlock()
@@ -289,12 +326,12 @@ var errNotAssigned = errors.New("not assigned to this member")
 func (c *Consumer) claims() claims {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	own := claims{Version: 1, Outcomes: c.OutcomeTopic, N: c.N, Owned: map[string][]int{}}
-	if c.member != nil {
-		own.Generation = c.member.ID
-	}
-	for tp := range c.holds {
-		own.Owned[tp.topic] = append(own.Owned[tp.topic], tp.partition)
+	own := claims{Version: 1, Outcomes: c.OutcomeTopic, N: c.N, Owned: map[string]map[int]int32{}}
+	for tp, h := range c.holds {
+		if own.Owned[tp.topic] == nil {
+			own.Owned[tp.topic] = map[int]int32{}
+		}
+		own.Owned[tp.topic][tp.partition] = h.generation
 	}
 	return own
 }
@@ -318,8 +355,6 @@ func (c *Consumer) readPartitions(ctx context.Context) error {
 		}
 		slices.Sort(found[topic.Name])
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.partitions = found
+	c.partitions.Store(&found)
 	return nil
 }

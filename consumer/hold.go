@@ -29,26 +29,29 @@ type hold struct {
 	tp  topicPartition
 	log zerolog.Logger
 
+	idle   map[fence]bool  // fences of this hold under which no call was started
 	ctx    context.Context // ends when the hold is released
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	state    State
-	reason   string
-	since    time.Time
-	session  *session // nil while there is none
-	replayAt int64
-	replayTo int64
-	final    chan struct{} // closed when the final commit was acknowledged
-	finished bool
-	leaving  bool          // release has begun; guarded by Consumer.mu
-	ran      chan struct{} // closed when run has returned
-	released chan struct{} // closed when the hold is gone
+	mu         sync.Mutex
+	state      State
+	reason     string
+	since      time.Time
+	session    *session   // nil while there is none
+	seen       *committed // what a generation that began during a takeover found
+	replayAt   int64
+	replayTo   int64
+	final      chan struct{} // closed when the final commit was acknowledged
+	finished   bool
+	generation int32         // of its last assignment; guarded by Consumer.mu
+	leaving    bool          // release has begun; guarded by Consumer.mu
+	ran        chan struct{} // closed when run has returned
+	released   chan struct{} // closed when the hold is gone
 }
 
 func (c *Consumer) newHold(tp topicPartition) *hold {
 	h := &hold{
-		c: c, tp: tp, state: StateTakeover, since: time.Now(), final: make(chan struct{}),
+		c: c, tp: tp, state: StateTakeover, since: time.Now(), idle: map[fence]bool{}, final: make(chan struct{}),
 		ran: make(chan struct{}), released: make(chan struct{}),
 		log: c.Log.With().Str("topic", tp.topic).Int("partition", tp.partition).Logger(),
 	}
@@ -60,7 +63,7 @@ func (c *Consumer) newHold(tp topicPartition) *hold {
 func (h *hold) run() {
 	defer close(h.ran)
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
-		backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	fenced := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Second), backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(5*time.Minute), backoff.WithMaxElapsedTime(0))
 	for h.ctx.Err() == nil {
@@ -89,8 +92,8 @@ func (h *hold) run() {
 // once takes the partition over and runs its session. It returns nil when the
 // session drained.
 func (h *hold) once() error {
-	h.set(StateTakeover, "")
-	t := &takeover{c: h.c, tp: h.tp, log: h.log, position: h.replayed}
+	h.begin()
+	t := &takeover{c: h.c, tp: h.tp, log: h.log, position: h.replayed, idle: h.idle}
 	s, err := t.run(h.ctx)
 	if err != nil {
 		return err
@@ -103,16 +106,30 @@ func (h *hold) once() error {
 	}
 	h.attach(nil)
 	s.close()
+	if !s.established() {
+		h.idle[fenceOf(s.ledger)] = true
+	}
 	return err
 }
 
-// attach makes s the hold's session. A hold that is being released drains it at once.
+func (h *hold) begin() {
+	h.set(StateTakeover, "")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen = nil
+}
+
+// attach makes s the hold's session. A hold that is being released drains it at
+// once; a partition that somebody else has owned meanwhile is taken over again.
 func (h *hold) attach(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.session = s
 	if s != nil && h.state != StateDraining {
 		h.state, h.reason, h.since = StateRunning, "", time.Now()
+	}
+	if s != nil && h.seen != nil && !s.stillOurs(*h.seen) {
+		s.fail(errLostCommit)
 	}
 	if s != nil && h.ctx.Err() != nil {
 		s.stopAdmit()
@@ -142,8 +159,11 @@ func (h *hold) current() (*session, State) {
 // check ends the session if a new generation's view of the commit shows that
 // somebody else has owned the partition meanwhile.
 func (h *hold) check(now committed) {
-	if s, state := h.current(); s != nil && state == StateRunning && !s.stillOurs(now) {
-		s.fail(errLostCommit)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen = &now
+	if h.session != nil && !h.session.stillOurs(now) {
+		h.session.fail(errLostCommit)
 	}
 }
 
@@ -186,7 +206,7 @@ func (h *hold) awaitFinalCommit() {
 
 // finalCommitTimeout bounds the wait for the commit of a drained session; the
 // next owner can do without it.
-const finalCommitTimeout = 5 * time.Second
+const finalCommitTimeout = 2 * time.Second
 
 // acknowledge notes a commit of the hold's session.
 func (h *hold) acknowledge(s *session, c commitment, final bool, sent time.Time) {

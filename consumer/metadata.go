@@ -18,9 +18,10 @@ type metadata struct {
 	Offset    int64  `json:"offset"`   // the committed offset; another one there was set by an operator
 	PID       int64  `json:"pid"`      // of the writer that committed
 	Epoch     int16  `json:"epoch"`
-	Last      *last  `json:"last,omitempty"` // fingerprint of the last record below the watermark
-	Ledger    int64  `json:"ledger"`         // outcomes of records at or beyond the offset stand here or later
-	Lease     int64  `json:"lease"`          // calls may have been started up to this offset; -1 = none
+	Last      *last  `json:"last,omitempty"`  // fingerprint of the last record below the watermark
+	Ledger    int64  `json:"ledger"`          // outcomes of records at or beyond the offset stand here or later
+	Lease     int64  `json:"lease"`           // calls may have been started up to this offset; -1 = none
+	Clean     bool   `json:"clean,omitempty"` // nothing is in hand any more, and no record at or beyond the offset has an outcome
 }
 
 type last struct {

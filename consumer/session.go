@@ -40,18 +40,20 @@ type session struct {
 	share   *share
 	settled map[worker.RecordID]int64 // records at or beyond the watermark that have an outcome, and where
 	start   int64                     // first offset to fetch
+	known   *worker.RecordID          // the last record that was taken; nil while there is none
 
-	admit       context.Context // ends when no new call may start
-	stopAdmit   context.CancelFunc
-	work        context.Context // ends when calls in hand are to be dropped
-	stopWork    context.CancelCauseFunc
-	jobs        sync.WaitGroup
-	committedAt atomic.Int64 // when the last acknowledged commit was sent, ns since birth; 0 = none
-	birth       time.Time
-	proving     atomic.Bool
-	blocked     atomic.Int64 // calls that wait for the ledger, not for a lease
-	end         atomic.Int64 // end of the request partition as last seen
-	drained     atomic.Bool  // no job is left, and none will come
+	admit         context.Context // ends when no new call may start
+	stopAdmit     context.CancelFunc
+	work          context.Context // ends when calls in hand are to be dropped
+	stopWork      context.CancelCauseFunc
+	jobs          sync.WaitGroup
+	committedAt   atomic.Pointer[time.Time] // when the last acknowledged commit was sent; nil = none
+	proving       atomic.Bool
+	blocked       atomic.Int64              // calls that wait for the ledger, not for a lease
+	wakePermit    chan struct{}             // capacity 1: there is one now
+	troubledSince atomic.Pointer[time.Time] // when fetching began to fail; nil = it works
+	end           atomic.Int64              // end of the request partition as last seen
+	drained       atomic.Bool               // no job is left, and none will come
 
 	mu      sync.Mutex
 	sent    commitment    // last acknowledged
@@ -60,8 +62,7 @@ type session struct {
 
 // open completes s once everything that a takeover finds out is set.
 func (s *session) open() {
-	s.birth = time.Now()
-	s.changed = make(chan struct{})
+	s.changed, s.wakePermit = make(chan struct{}), make(chan struct{}, 1)
 	s.share = s.c.window.join()
 	s.work, s.stopWork = context.WithCancelCause(context.Background())
 	s.admit, s.stopAdmit = context.WithCancel(s.work)
@@ -139,20 +140,18 @@ func (s *session) sweepIndex() {
 func (s *session) fetch() {
 	at, trouble := s.start, error(nil)
 	for s.admit.Err() == nil {
-		next, err := s.fetchOnce(at)
+		next, err := s.fetchOnce(at, errors.Is(trouble, kafka.UnknownTopicOrPartition))
 		if s.admit.Err() != nil {
-			return
-		}
-		if gone := errors.Is(trouble, kafka.UnknownTopicOrPartition); gone && err == nil {
-			s.fail(fmt.Errorf("%w: topic %s was gone for a while", errOtherLog, s.tp.topic)) // the takeover will compare
 			return
 		}
 		at = next
 		switch {
 		case err != nil && trouble == nil:
 			s.log.Warn().Err(err).Int64("offset", at).Msg("fetch failed, trying again")
+			s.troubledSince.Store(ptr(time.Now()))
 		case err == nil && trouble != nil:
 			s.log.Info().Int64("offset", at).Msg("fetch works again")
+			s.troubledSince.Store(nil)
 		}
 		if trouble = err; err != nil {
 			sleep(s.admit, 100*time.Millisecond)
@@ -161,8 +160,8 @@ func (s *session) fetch() {
 }
 
 // fetchOnce makes one fetch, takes its records in hand, and returns the offset
-// to go on at.
-func (s *session) fetchOnce(at int64) (int64, error) {
+// to go on at. If the topic was gone it first makes sure that it is the same.
+func (s *session) fetchOnce(at int64, gone bool) (int64, error) {
 	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
 		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
 		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
@@ -176,7 +175,28 @@ func (s *session) fetchOnce(at int64) (int64, error) {
 	case err != nil:
 		return at, err
 	}
+	if gone {
+		if err := s.compareLog(page.HighWatermark); err != nil {
+			return at, err
+		}
+	}
 	return s.takeAll(page, at)
+}
+
+// compareLog ends the session if the last record taken is not in the log any
+// more: the topic was deleted and created again.
+func (s *session) compareLog(end int64) error {
+	if s.known == nil {
+		return nil
+	}
+	rec, err := s.c.recordAt(s.admit, s.tp, s.known.Offset, end)
+	if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
+		return err
+	}
+	if rec == nil || rec.ID() != *s.known {
+		s.fail(fmt.Errorf("%w: topic %s was gone for a while", errOtherLog, s.tp.topic))
+	}
+	return nil
 }
 
 // outOfRange moves on when retention has overtaken the reader. An offset past
@@ -208,12 +228,16 @@ func (s *session) takeAll(page *records.Page, at int64) (int64, error) {
 	}
 	at = max(at, page.NextOffset)
 	s.tracker.advance(at)
+	if len(s.settled) > 0 && s.tracker.metAll() {
+		s.settled = nil // what is left are records that do not exist any more
+	}
 	return at, nil
 }
 
 // take hands one record to the worker, when there is room for it.
 func (s *session) take(rec *worker.Record) error {
 	id := rec.ID()
+	s.known = &id
 	if ledger, ok := s.settled[id]; ok {
 		s.skip(id, ledger)
 		return nil
@@ -243,17 +267,17 @@ func (s *session) handle(job *worker.Job, it *item, size int) {
 	defer s.jobs.Done()
 	defer s.share.release(size)
 	_, err := job.Run(s.admit, s.work)
-	switch {
-	case err == nil:
+	if err == nil {
 		s.tracker.finish(it)
-	case job.MayHaveCalled():
-		s.lease.called(it.id.Offset)
-		fallthrough
-	default:
-		if s.admit.Err() == nil { // neither draining nor failed: this record would be lost from sight
-			s.fail(fmt.Errorf("record at offset %d: %w", it.id.Offset, err))
-		}
+		return
 	}
+	if job.MayHaveCalled() {
+		s.lease.called(it.id.Offset)
+	}
+	if s.admit.Err() == nil { // neither draining nor failed: this record would be lost from sight
+		s.fail(fmt.Errorf("record at offset %d: %w", it.id.Offset, err))
+	}
+	job.Abandon() // only now: the next in line must not call for a session that has failed
 }
 
 // Wait blocks until a call for the record at offset may start: its lease is
@@ -267,7 +291,7 @@ func (s *session) Wait(ctx context.Context, offset int64) error {
 		}
 		leased := s.lease.covers(offset)
 		if leased {
-			s.blocked.Add(1) // by the ledger: watchPermit looks after it
+			s.block() // by the ledger: watchPermit looks after it
 		} else if s.lease.want(offset) {
 			s.c.requestCommit()
 		}
@@ -284,29 +308,41 @@ func (s *session) Wait(ctx context.Context, offset int64) error {
 	}
 }
 
+func (s *session) block() {
+	s.blocked.Add(1)
+	select {
+	case s.wakePermit <- struct{}{}:
+	default:
+	}
+}
+
 // watchPermit wakes those who wait for the ledger when it is in reach and ours
 // again, and has the hold confirmed if nothing else has done so lately.
 func (s *session) watchPermit() {
-	t := time.NewTicker(permitPoll)
-	defer t.Stop()
-	for {
+	for s.work.Err() == nil {
 		select {
-		case <-t.C:
+		case <-s.wakePermit:
 		case <-s.work.Done():
-			return
 		}
-		switch {
-		case s.blocked.Load() == 0:
-		case s.stale():
-			s.prove()
-		case s.ledger.Stalled() <= stallLimit:
-			s.signal()
+		for s.work.Err() == nil && s.blocked.Load() > 0 {
+			switch {
+			case s.stale():
+				s.prove()
+			case s.ledger.Stalled() <= stallLimit:
+				s.signal()
+			}
+			sleep(s.work, permitPoll)
 		}
 	}
 }
 
 // Holds is the same question at the moment of sending. It implements worker.Permit.
 func (s *session) Holds(offset int64) bool {
+	select {
+	case <-s.ledger.Failed():
+		return false
+	default:
+	}
 	return s.admit.Err() == nil && s.lease.covers(offset) && s.ledger.Stalled() <= stallLimit && !s.stale()
 }
 
@@ -316,7 +352,7 @@ func (s *session) stale() bool {
 		return false
 	}
 	at := s.committedAt.Load()
-	return at == 0 || time.Since(s.birth)-time.Duration(at) >= s.c.SessionTimeout
+	return at == nil || worker.Age(*at) >= s.c.SessionTimeout
 }
 
 // prove asks the broker in the background whether the ledger is still ours.
@@ -364,7 +400,7 @@ func (s *session) commitment() (commitment, bool, error) {
 		Offset: p.watermark, PID: pid, Epoch: epoch, Ledger: p.ledger, Lease: s.lease.renewal(),
 	}
 	if s.drained.Load() {
-		m.Lease = s.lease.trimmed()
+		m.Lease, m.Clean = s.lease.trimmed(), p.ahead == 0
 	}
 	if p.known {
 		m.Last = fingerprint(p.last)
@@ -388,13 +424,13 @@ func (s *session) acknowledge(c commitment, sent time.Time) {
 	s.mu.Lock()
 	s.sent = c
 	s.mu.Unlock()
-	s.committedAt.Store(int64(sent.Sub(s.birth)) + 1)
+	s.committedAt.Store(&sent)
 	s.lease.durable(c.lease)
 	s.signal()
 }
 
 // established tells whether a commit of this session was acknowledged.
-func (s *session) established() bool { return s.committedAt.Load() != 0 }
+func (s *session) established() bool { return s.committedAt.Load() != nil }
 
 // stillOurs tells whether a commit, as read in a new generation, shows that
 // nobody else has owned the partition since this session took it over.
@@ -407,6 +443,26 @@ func (s *session) stillOurs(now committed) bool {
 
 // newIndex is the empty dedupe index of a session.
 func (c *Consumer) newIndex() *dedupe.Index { return dedupe.NewIndex(c.DedupeWindow) }
+
+// unwell says why a running session makes no progress that it should; empty if
+// it does, or has not failed to for long.
+func (s *session) unwell() string {
+	if d := s.ledger.Stalled(); d > unwellAfter {
+		return fmt.Sprintf("outcomes are not acknowledged since %s", d.Round(time.Second))
+	}
+	if since := s.troubledSince.Load(); since != nil && time.Since(*since) > unwellAfter {
+		return fmt.Sprintf("requests cannot be read since %s", time.Since(*since).Round(time.Second))
+	}
+	if s.blocked.Load() > 0 && s.stale() && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
+		return "the hold on the ledger cannot be confirmed"
+	}
+	return ""
+}
+
+// unwellAfter is how long a broker may be slow before a replica calls itself unready.
+const unwellAfter = 10 * time.Second
+
+func ptr[T any](v T) *T { return &v }
 
 // sleep waits for d or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {

@@ -24,6 +24,9 @@ func (c *Consumer) Report(s *status.Status) {
 	if c.trouble != "" {
 		s.Reason = "not in the group: " + c.trouble
 	}
+	if since := c.outside; !since.IsZero() && time.Since(since) > c.SessionTimeout+unwellAfter {
+		s.Reason = "out of the group for " + time.Since(since).Round(time.Second).String()
+	}
 	if c.stopping {
 		s.Reason = "stopping"
 	}
@@ -39,7 +42,7 @@ func (c *Consumer) Report(s *status.Status) {
 		p := h.report(s)
 		m.Lag.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(float64(p.Lag))
 		entries += p.Dedupe
-		if p.State != string(StateRunning) && p.State != string(StateDraining) && s.Reason == "" {
+		if (p.Reason != "" || p.State == string(StateTakeover)) && s.Reason == "" {
 			s.Reason = fmt.Sprintf("partition %s/%d: %s %s", p.Topic, p.Partition, p.State, p.Reason)
 		}
 		s.Partitions = append(s.Partitions, p)
@@ -66,6 +69,9 @@ func (h *hold) report(s *status.Status) status.Partition {
 			s.Replay.Total += to
 		}
 		return p
+	}
+	if p.State == string(StateRunning) {
+		p.Reason = session.unwell()
 	}
 	_, p.Epoch = session.ledger.Identity()
 	p.Watermark, p.End = session.tracker.progress().watermark, session.end.Load()

@@ -27,6 +27,9 @@ type takeover struct {
 	lease    int64
 	position func(at, end int64) // replay progress
 
+	idle map[fence]bool // fences of this process under which no call was started
+	lost int64          // records that retention deleted before they were read
+
 	trusted bool // the metadata describes this ledger and this request log
 }
 
@@ -38,17 +41,27 @@ func (t *takeover) run(ctx context.Context) (*session, error) {
 	if err := t.c.Outcomes.Check(ctx); err != nil {
 		return nil, err
 	}
-	ledger, err := t.c.Outcomes.Fence(ctx, t.tp.topic, t.tp.partition)
+	ledger, err := t.fence(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s, err := t.settle(ctx, ledger)
 	if err != nil {
+		t.idle[fenceOf(ledger)] = true
 		ledger.Close()
 		return nil, err
 	}
 	return s, nil
 }
+
+// fence gives up after a while, so that the reason is seen.
+func (t *takeover) fence(ctx context.Context) (Ledger, error) {
+	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
+	defer cancel()
+	return t.c.Outcomes.Fence(ctx, t.tp.topic, t.tp.partition)
+}
+
+const fenceTimeout = 30 * time.Second
 
 func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) {
 	if err := t.inspect(ctx); err != nil {
@@ -83,8 +96,13 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	s.part.Inherited = t.lease
 	s.lease = newLease(t.lease)
 	s.tracker = newTracker(t.offset, t.last, ledger.Next)
+	s.tracker.found(s.settled)
+	s.known = t.last
 	s.end.Store(t.end)
 	s.open()
+	if t.lost > 0 { // said once, and not at every try
+		t.c.lostToRetention(t.log, t.offset-t.lost, t.offset)
+	}
 	t.log.Info().Int64("offset", t.offset).Int64("end", t.end).Int64("lease", t.lease).Int64("replayedFrom", from).
 		Int("outcomes", found).Int("settledAhead", len(s.settled)).Bool("metadata", t.trusted).Msg("partition taken over")
 	return s, nil
@@ -132,7 +150,7 @@ func (t *takeover) decide(ctx context.Context) error {
 	}
 	if t.offset < t.first {
 		if t.commit.offset >= 0 {
-			t.c.lostToRetention(t.log, t.offset, t.first)
+			t.lost = t.first - t.offset
 		}
 		t.offset = t.first
 	}
@@ -153,18 +171,19 @@ func (t *takeover) sameLog(ctx context.Context) (bool, error) {
 	if m.Last == nil || m.Last.Offset < t.first {
 		return true, nil
 	}
-	rec, err := t.recordAt(ctx, m.Last.Offset)
+	rec, err := t.c.recordAt(ctx, t.tp, m.Last.Offset, t.end)
 	if err != nil {
 		return false, fmt.Errorf("read the last committed record: %w", err)
 	}
 	return rec != nil && rec.ID() == m.Last.id(), nil
 }
 
-// recordAt is the first record at or after an offset; nil if there is none.
-func (t *takeover) recordAt(ctx context.Context, offset int64) (*worker.Record, error) {
-	for offset < t.end {
-		page, err := t.c.Records.Fetch(ctx, records.FetchRequest{
-			Topic: t.tp.topic, Partition: t.tp.partition, Offset: offset, MaxBytes: 64 << 10, MinBytes: 1, MaxWait: fetchWait,
+// recordAt is the first record at or after an offset and below end; nil if
+// there is none.
+func (c *Consumer) recordAt(ctx context.Context, tp topicPartition, offset, end int64) (*worker.Record, error) {
+	for offset < end {
+		page, err := c.Records.Fetch(ctx, records.FetchRequest{
+			Topic: tp.topic, Partition: tp.partition, Offset: offset, MaxBytes: 64 << 10, MinBytes: 1, MaxWait: fetchWait,
 		})
 		if err != nil {
 			return nil, err
@@ -195,19 +214,29 @@ func (t *takeover) replayStart(ctx context.Context) (int64, error) {
 			Msg("the outcome topic is another one than was committed; replaying all of it")
 		t.trusted = false
 	}
+	start := ledger.First
 	if t.trusted {
-		return max(min(t.commit.meta.Ledger, ledger.Since), ledger.First), nil
+		start = max(min(t.commit.meta.Ledger, ledger.Since), ledger.First)
 	}
-	if ledger.First > 0 {
+	if t.mayMiss(ledger) {
 		err = t.ledgerCanAnswer(ctx, ledger.Oldest)
 	}
-	return ledger.First, err
+	return start, err
+}
+
+// mayMiss tells whether the ledger may have held outcomes of records to come
+// that it has deleted since.
+func (t *takeover) mayMiss(ledger worker.LedgerBounds) bool {
+	if !t.trusted {
+		return ledger.First > 0
+	}
+	return !t.commit.meta.Clean && t.commit.meta.Ledger < ledger.First
 }
 
 // ledgerCanAnswer refuses to handle records that may have been settled by
 // outcomes which the ledger has deleted since.
 func (t *takeover) ledgerCanAnswer(ctx context.Context, oldest time.Time) error {
-	rec, err := t.recordAt(ctx, t.offset)
+	rec, err := t.c.recordAt(ctx, t.tp, t.offset, t.end)
 	if err != nil || rec == nil {
 		return err
 	}
@@ -225,10 +254,9 @@ var errLedgerTooShort = errors.New("outcomes of the first requests may have been
 
 // inherit decides how far calls may have been started before.
 func (t *takeover) inherit(ledger Ledger, outcomes bool) {
-	pid, epoch := ledger.Identity()
 	m := t.commit.meta
 	switch {
-	case t.trusted && m.PID == pid && m.Epoch+1 == epoch:
+	case t.trusted && t.nobodyBetween(fence{m.PID, m.Epoch}, fenceOf(ledger)):
 		t.lease = min(m.Lease, t.end-1)
 	case t.commit.meta != nil || outcomes:
 		// Somebody else wrote in between, or the commit says nothing: anything
@@ -237,4 +265,28 @@ func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	default:
 		t.lease = -1
 	}
+}
+
+// fence names a hold on a ledger.
+type fence struct {
+	pid   int64
+	epoch int16
+}
+
+func fenceOf(l Ledger) fence {
+	pid, epoch := l.Identity()
+	return fence{pid, epoch}
+}
+
+// nobodyBetween tells whether every fence between two was an idle one of our own.
+func (t *takeover) nobodyBetween(was, is fence) bool {
+	if was.pid != is.pid || was.epoch >= is.epoch {
+		return false
+	}
+	for e := was.epoch + 1; e < is.epoch; e++ {
+		if !t.idle[fence{was.pid, e}] {
+			return false
+		}
+	}
+	return true
 }

@@ -16,6 +16,11 @@ type tracker struct {
 	last  worker.RecordID
 	took  bool // last is set
 
+	// Outcomes that the takeover found at or beyond the watermark and that were
+	// not met again yet: up to which offset, and where the first of them stands.
+	aheadTop    int64 // -1 = none
+	aheadLedger int64
+
 	nextLedger func() int64 // where the next outcome of this session is written, at the earliest
 }
 
@@ -32,14 +37,35 @@ type progress struct {
 	last      worker.RecordID // the last record below the watermark
 	known     bool            // last is set
 	ledger    int64           // outcomes of records at or beyond the watermark stand here or later
+	ahead     int             // 0 = there are none yet
 }
 
 func newTracker(watermark int64, last *worker.RecordID, nextLedger func() int64) *tracker {
-	t := &tracker{next: watermark, nextLedger: nextLedger}
+	t := &tracker{next: watermark, aheadTop: -1, nextLedger: nextLedger}
 	if last != nil {
 		t.last, t.took = *last, true
 	}
 	return t
+}
+
+// found notes the outcomes that a takeover found at or beyond the watermark: a
+// replay must find them again until the watermark has passed them all.
+func (t *tracker) found(settled map[worker.RecordID]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, ledger := range settled {
+		if t.aheadTop < 0 || ledger < t.aheadLedger {
+			t.aheadLedger = ledger
+		}
+		t.aheadTop = max(t.aheadTop, id.Offset)
+	}
+}
+
+// metAll tells whether everything that found named has been passed.
+func (t *tracker) metAll() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next > t.aheadTop
 }
 
 // take notes a record in hand. Records are taken in the order of their offsets.
@@ -93,6 +119,13 @@ func (t *tracker) progress() progress {
 	}
 	for _, it := range t.items {
 		p.ledger = min(p.ledger, it.ledger)
+		if it.done {
+			p.ahead++
+		}
+	}
+	if p.watermark <= t.aheadTop {
+		p.ledger = min(p.ledger, t.aheadLedger)
+		p.ahead++
 	}
 	return p
 }

@@ -82,3 +82,26 @@ func TestSkippedRecordsAreFinishedWhereTheirOutcomeStands(t *testing.T) {
 		t.Errorf("after the first: %+v", p)
 	}
 }
+
+// Promise: until the watermark has passed every outcome that a takeover found
+// ahead of it, a commit says where they stand; else the next owner would not
+// see them and settle their requests again.
+func TestACommitDoesNotForgetOutcomesThatWereFoundAhead(t *testing.T) {
+	tr := newTracker(0, nil, func() int64 { return 900 })
+	settled := map[worker.RecordID]int64{id(1): 41, id(2): 40, id(3): 42}
+	tr.found(settled)
+	if p := tr.progress(); p.ledger != 40 || p.ahead == 0 {
+		t.Errorf("before any is met: replay from %d, %d ahead; want 40", p.ledger, p.ahead)
+	}
+	first := tr.take(id(0))
+	for offset := int64(1); offset <= 3; offset++ {
+		tr.skip(id(offset), settled[id(offset)])
+	}
+	if p := tr.progress(); p.watermark != 0 || p.ledger != 40 {
+		t.Errorf("behind an unfinished record: watermark %d, replay from %d", p.watermark, p.ledger)
+	}
+	tr.finish(first)
+	if p := tr.progress(); p.watermark != 4 || p.ledger != 900 || p.ahead != 0 {
+		t.Errorf("all passed: %+v", p)
+	}
+}

@@ -64,7 +64,8 @@ type world struct {
 	dir      string
 	ca       string // file with the API's CA
 	keyFile  string
-	parts    int
+	parts    int // of the request topic
+	n        int // partitions of the outcome topic
 }
 
 func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options simulator.Options) *world {
@@ -76,7 +77,7 @@ func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options 
 		return '-'
 	}, t.Name()))
 	w := &world{
-		t: t, brokers: cluster.Bootstrap(), cluster: cluster, dir: t.TempDir(), parts: partitions,
+		t: t, brokers: cluster.Bootstrap(), cluster: cluster, dir: t.TempDir(), parts: partitions, n: partitions,
 		requests: name + ".requests", outcomes: name + ".outcomes", group: name,
 	}
 	options.Keys = []simulator.Key{{Value: secret}}

@@ -60,7 +60,7 @@ func parseEntry(header, key []byte) (entry, error) {
 	e.topic = f.next()
 	e.partition = int(f.number(10, 31))
 	e.record.Offset = f.number(10, 63)
-	e.record.Timestamp = f.number(10, 63)
+	e.record.Timestamp = f.timestamp()
 	e.record.Hash = uint32(f.number(16, 32))
 	answer, kind, sub := f.next(), f.next(), f.next()
 	if f.failed || len(answer) != 1 || len(kind) != 1 || len(version) == 0 {
@@ -98,4 +98,11 @@ func (f *fields) number(base, bits int) int64 {
 	n, err := strconv.ParseUint(string(f.next()), base, bits)
 	f.failed = f.failed || err != nil
 	return int64(n)
+}
+
+// timestamp may be negative: brokers keep what a producer gave, and -1 is "none".
+func (f *fields) timestamp() int64 {
+	n, err := strconv.ParseInt(string(f.next()), 10, 64)
+	f.failed = f.failed || err != nil
+	return n
 }

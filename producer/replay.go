@@ -15,6 +15,10 @@ import (
 const (
 	replayFetch = 8 << 20 // bytes of one fetch
 	replayWait  = 500 * time.Millisecond
+
+	// replayPatience is how long the fence may stay invisible at the end of the
+	// log: a new leader knows the high watermark a little later.
+	replayPatience = 20 * time.Second
 )
 
 // Replay visits the outcomes of this writer's source from a ledger offset to
@@ -29,6 +33,7 @@ func (w *Writer) Replay(ctx context.Context, from int64, visit func(worker.Settl
 	if from > end {
 		return fmt.Errorf("%w: replay from offset %d, the end is %d", ErrOtherLedger, from, end)
 	}
+	progressed := time.Now()
 	for at := from; ; {
 		page, err := w.ledger.Records.Fetch(ctx, records.FetchRequest{
 			Topic: w.ledger.Topic, Partition: w.source.ledger, Offset: at, MaxBytes: replayFetch, MinBytes: 1, MaxWait: replayWait,
@@ -44,6 +49,11 @@ func (w *Writer) Replay(ctx context.Context, from int64, visit func(worker.Settl
 			progress(end-from, end-from)
 			w.next.Store(fence + 1)
 			return nil
+		}
+		if page.NextOffset > at {
+			progressed = time.Now()
+		} else if time.Since(progressed) > replayPatience {
+			return fmt.Errorf("%w: the fence is not in the log, which ends at %d", ErrOtherLedger, page.HighWatermark)
 		}
 		at = page.NextOffset
 		progress(min(at, end)-from, end-from)
@@ -84,8 +94,7 @@ func (w *Writer) replayBatch(b *records.Batch, visit func(worker.Settled)) error
 		}
 		e, err := parseEntry(header, rec.Key)
 		if err != nil {
-			w.log.Warn().Err(err).Int64("ledgerOffset", rec.Offset).Msg("outcome record skipped in the replay")
-			continue
+			return fmt.Errorf("outcome at offset %d: %w", rec.Offset, err) // leaving it out could settle a request twice
 		}
 		if e.partitions != w.ledger.Partitions {
 			return &worker.PartitionCountError{Topic: w.ledger.Topic, Was: e.partitions, Is: w.ledger.Partitions}
@@ -126,7 +135,7 @@ func (w *Writer) read(ctx context.Context, offset int64) (*worker.Outcome, error
 		if err != nil {
 			return nil, fmt.Errorf("read the outcome back: %w", err)
 		}
-		if rec.Offset != offset {
+		if rec.Offset != offset { // it was deleted
 			return nil, nil
 		}
 		o, err := worker.DecodeOutcome(rec.Value)
@@ -136,5 +145,8 @@ func (w *Writer) read(ctx context.Context, offset int64) (*worker.Outcome, error
 		}
 		return o, nil
 	}
-	return nil, nil
+	if page.LogStartOffset > offset || page.NextOffset > offset {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("read the outcome back: offset %d is not readable yet", offset) // a new leader
 }

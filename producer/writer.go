@@ -48,10 +48,10 @@ type Writer struct {
 	probes []chan error
 	wake   chan struct{} // capacity 1
 
-	proven    atomic.Int64 // when the last acknowledged write was sent, ns since birth
-	unacked   atomic.Int64 // when the oldest unacknowledged append was queued, ns since birth; 0 = none
-	birth     time.Time    // monotonic
-	next      atomic.Int64 // ledger offset below which everything of ours is acknowledged
+	proven    atomic.Pointer[time.Time] // when the last acknowledged write was sent
+	unacked   atomic.Int64              // when the oldest unacknowledged append was queued, ns since birth; 0 = none
+	birth     time.Time                 // monotonic
+	next      atomic.Int64              // ledger offset below which everything of ours is acknowledged
 	sequence  int32
 	ambiguous bool // an earlier try of the batch in hand may have been written
 }
@@ -65,11 +65,11 @@ func (l *Ledger) Fence(ctx context.Context, topic string, partition int) (*Write
 		coord: coordination{client: l.Client, txID: l.TransactionalID(topic, partition), topic: l.Topic, ledger: s.ledger},
 		wake:  make(chan struct{}, 1), exited: make(chan struct{}),
 	}
-	sent := w.now()
+	sent := time.Now()
 	if err := w.coord.fence(ctx); err != nil {
 		return nil, fmt.Errorf("fence %s/%d: %w", topic, partition, err)
 	}
-	w.proven.Store(sent)
+	w.proven.Store(&sent)
 	w.log = l.Log.With().Str("topic", topic).Int("partition", partition).
 		Int("producerId", w.coord.pid).Int("epoch", w.coord.epoch).Logger()
 	w.ctx, w.stop = context.WithCancelCause(context.Background())
@@ -95,7 +95,7 @@ func (w *Writer) Close() {
 
 // Proven is how long ago the last write was sent that the broker acknowledged:
 // at that moment nobody had fenced this writer.
-func (w *Writer) Proven() time.Duration { return time.Duration(w.now() - w.proven.Load()) }
+func (w *Writer) Proven() time.Duration { return worker.Age(*w.proven.Load()) }
 
 // Stalled is how long the oldest append has waited for its acknowledgement.
 func (w *Writer) Stalled() time.Duration {
@@ -225,13 +225,13 @@ func (w *Writer) abandon() {
 }
 
 func (w *Writer) prove(probes []chan error) {
-	sent := w.now()
+	sent := time.Now()
 	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
 	defer cancel()
 	err := w.coord.emptyTransaction(ctx)
 	switch {
 	case err == nil:
-		w.proven.Store(sent)
+		w.proven.Store(&sent)
 	case ctx.Err() == nil:
 		w.stop(err) // a definite answer; without one it is only not proven
 	}
@@ -243,7 +243,7 @@ func (w *Writer) prove(probes []chan error) {
 // write makes a batch durable and resolves its outcomes, or ends the writer.
 func (w *Writer) write(batch []*pending) {
 	base, err := w.send(batch)
-	if errors.Is(err, kafka.MessageSizeTooLarge) {
+	if tooLarge(err) {
 		w.split(batch)
 		return
 	}
@@ -270,8 +270,11 @@ func (w *Writer) acknowledged() {
 		w.unacked.Store(0)
 		return
 	}
-	w.unacked.Store(int64(w.queue[0].queued.Sub(w.birth)) + 1)
+	w.unacked.Store(w.since(w.queue[0]))
 }
+
+// since is when an outcome was queued, in the terms of unacked.
+func (w *Writer) since(p *pending) int64 { return int64(p.queued.Sub(w.birth)) + 1 }
 
 // split deals with a batch that the topic finds too large: halves, or a smaller
 // outcome. The sequence is free again only if no try of it may have been written.
@@ -287,6 +290,7 @@ func (w *Writer) split(batch []*pending) {
 			w.fail(batch[half:], err)
 			return
 		}
+		w.unacked.Store(w.since(batch[half])) // it waits, though not in the queue
 		w.write(batch[half:])
 		return
 	}
@@ -335,10 +339,10 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 		if w.Proven() > maxSilence {
 			return 0, fmt.Errorf("%w: silent for %s", ErrStateLost, w.Proven().Round(time.Second))
 		}
-		sent := w.now()
+		sent := time.Now()
 		base, err := w.produce(raw)
 		if err == nil {
-			w.proven.Store(sent)
+			w.proven.Store(&sent)
 			if tries > 1 {
 				w.log.Info().Int("tries", tries).Int("records", len(batch)).Msg("outcomes are written again")
 			}
@@ -353,7 +357,7 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 				continue
 			}
 		}
-		if errors.Is(err, kafka.MessageSizeTooLarge) || w.ctx.Err() != nil {
+		if tooLarge(err) || w.ctx.Err() != nil {
 			return 0, errors.Join(err, w.Err())
 		}
 		if failure := terminal(err); failure != nil {
@@ -364,6 +368,10 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 			return 0, w.Err()
 		}
 	}
+}
+
+func tooLarge(err error) bool {
+	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge) // of max.message.bytes, of segment.bytes
 }
 
 // refused tells errors after which nothing was written from those that leave it open.

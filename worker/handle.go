@@ -55,15 +55,17 @@ func (j *Job) Key() (string, bool) {
 //
 // When admit ends, the job hands back what has not been called yet; a call in
 // hand is finished and its outcome written. When work ends, all ends. An error
-// means that the record has no outcome of ours.
+// means that the record has no outcome of ours; Abandon must follow.
 func (j *Job) Run(admit, work context.Context) (int64, error) {
 	o, err := j.outcome(admit, work)
 	if err != nil {
-		j.leave(nil)
 		return 0, err
 	}
 	return j.settle(work, o)
 }
+
+// Abandon gives the turn to the next record of the message after Run failed.
+func (j *Job) Abandon() { j.leave(nil) }
 
 // MayHaveCalled tells, after Run failed, whether a call of this job may have
 // taken effect.
@@ -123,7 +125,7 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 	var last *Error
 	for {
 		pass, err := j.admission(wait)
-		if j.expired(time.Now()) {
+		if j.expired(admit, wait) {
 			pass.Done()
 			return j.decided(StatusExpired, nil, last), nil
 		}
@@ -147,7 +149,7 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 		if !ok {
 			return j.decided(StatusFailed, nil, last), nil
 		}
-		if err := j.pause(wait, delay); err != nil && !j.expired(time.Now()) {
+		if err := j.pause(wait, delay); err != nil && !j.expired(admit, wait) {
 			return nil, err
 		}
 	}
@@ -157,14 +159,14 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 // record was taken in hand if it waited for an earlier one of its message, and
 // leaves out the time spent behind a pause.
 func (j *Job) clock(r *retries, paused time.Duration) *retries {
-	if r != nil {
-		r.paused += paused
-		return r
+	if r == nil && !j.turn.Waits() {
+		return j.p.Retry.begin(time.Now())
 	}
-	if j.turn.Waits() {
-		return j.p.Retry.begin(j.taken)
+	if r == nil {
+		r = j.p.Retry.begin(j.taken)
 	}
-	return j.p.Retry.begin(time.Now())
+	r.paused += paused
+	return r
 }
 
 // admission waits until a call may go out: lease and ledger first, so that
@@ -236,8 +238,11 @@ func (j *Job) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (j *Job) expired(now time.Time) bool {
-	return !j.request.Deadline.IsZero() && !now.Before(j.request.Deadline)
+// expired tells whether the deadline has passed, by the wall clock or, where
+// that was set back, by the timer of wait.
+func (j *Job) expired(admit, wait context.Context) bool {
+	return !j.request.Deadline.IsZero() &&
+		(!time.Now().Before(j.request.Deadline) || wait.Err() != nil && admit.Err() == nil)
 }
 
 // decided is the outcome of a request that was called, or would have been.
@@ -264,7 +269,6 @@ func (j *Job) settle(work context.Context, o *Outcome) (int64, error) {
 	offset, err := receipt.Wait(work)
 	if err != nil {
 		j.open = j.open || j.attempts > 0 // called, and nobody was told how it ended
-		j.leave(nil)
 		return 0, err
 	}
 	j.remember(o, offset, now)

@@ -118,10 +118,13 @@ func (b *bench) send(fields map[string]any) <-chan *Outcome {
 	done := make(chan *Outcome, 1)
 	go func() {
 		defer close(done)
-		if offset, err := job.Run(b.admit, b.work); err == nil {
-			o, _ := b.ledger.Read(b.work, offset)
-			done <- o
+		offset, err := job.Run(b.admit, b.work)
+		if err != nil {
+			job.Abandon()
+			return
 		}
+		o, _ := b.ledger.Read(b.work, offset)
+		done <- o
 	}()
 	return done
 }
@@ -410,5 +413,45 @@ func TestDifferentMessagesRunConcurrently(t *testing.T) {
 		}
 		close(release)
 		<-stuck
+	})
+}
+
+// The next in line must not call for a session that has lost its ledger: it has
+// its turn only after the session was failed, which Abandon follows.
+func TestNobodyIsWokenByAnOutcomeThatWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		b := newBench(t, func(context.Context, Target) Verdict { calls++; return cancelled(1) })
+		b.ledger.fail = ErrFenced
+		value := []byte(`{"umid":"m","subAccountId":"sub-1"}`)
+		first := b.Begin(&Record{Topic: "requests", Timestamp: time.Now(), Value: value})
+		second := b.Begin(&Record{Topic: "requests", Offset: 1, Timestamp: time.Now(), Value: value})
+		work, fail := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { _, err := second.Run(work, work); done <- err }()
+		if _, err := first.Run(work, work); !errors.Is(err, ErrFenced) {
+			t.Fatalf("first ended with %v", err)
+		}
+		synctest.Wait()
+		if calls != 1 {
+			t.Fatalf("%d calls before the session was failed", calls)
+		}
+		fail()
+		first.Abandon()
+		if err := <-done; err == nil || calls != 1 {
+			t.Errorf("%d calls, second ended with %v", calls, err)
+		}
+	})
+}
+
+func TestARequestExpiresAlthoughTheWallClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(context.Context, Target) Verdict { return err503 })
+		job := b.Begin(&Record{Topic: "requests", Timestamp: time.Now(), Value: []byte(`{"umid":"m","subAccountId":"sub-1","scheduledAt":"2999-01-01T00:00:00Z"}`)})
+		over, cancel := context.WithCancel(t.Context())
+		cancel() // the timer of the deadline has fired, though the clock says it is far away
+		if !job.expired(t.Context(), over) || job.expired(over, over) || job.expired(t.Context(), t.Context()) {
+			t.Error("a deadline passes by the timer, unless admission as a whole has ended")
+		}
 	})
 }

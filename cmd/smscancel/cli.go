@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
 	"reflect"
 	"regexp"
 	"slices"
@@ -31,111 +29,6 @@ type usageError []string
 
 func (u usageError) Error() string { return strings.Join(u, "; ") }
 
-// parse reads flags, environment and configuration file. All mistakes are
-// reported together. It returns nil without an error when help was asked for.
-func parse(env environment) (command, error) {
-	var mistakes usageError
-	file := loadConfigFile(env, &mistakes)
-	var cli commands
-	helped := false
-	parser, err := kong.New(&cli,
-		kong.Name("smscancel"),
-		kong.Description("Cancels scheduled SMS messages of 8x8, driven by Kafka.\n\n"+
-			"Every flag is also an environment variable (--api-url = SMSCANCEL_API_URL) and a key of the --config file (api-url). "+
-			"Flags beat environment beat file.\n\nTry it: smscancel dev"),
-		kong.Writers(env.stdout, env.stderr),
-		kong.Exit(func(int) { helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true}),
-		kong.Resolvers(&resolver{lookup: env.lookup, file: file}),
-	)
-	if err != nil {
-		return nil, err
-	}
-	parsed := parseAll(parser, env.args, &mistakes, &helped)
-	if helped {
-		return nil, nil
-	}
-	if parsed == nil || parsed.Selected() == nil {
-		return nil, mistakes
-	}
-	collect(parsed, &mistakes)
-	file.reportUnknown(parsed, &mistakes)
-	if len(mistakes) > 0 {
-		if c, ok := parsed.Selected().Target.Addr().Interface().(interface {
-			check(*usageError, environment)
-		}); ok {
-			c.check(&mistakes, env)
-		}
-		return nil, mistakes
-	}
-	return parsed.Selected().Target.Addr().Interface().(command), nil
-}
-
-var offender = regexp.MustCompile(`^(?:unknown flag (-\S+?)|unexpected argument (\S+?))(?:,|$)`)
-
-// parseAll parses the arguments, leaving out one that kong stops at after the
-// other, so that the rest is looked at too.
-func parseAll(parser *kong.Kong, args []string, mistakes *usageError, helped *bool) *kong.Context {
-	args = slices.Clone(args)
-	for {
-		parsed, err := parser.Parse(args)
-		if *helped || err == nil {
-			return parsed
-		}
-		m := offender.FindStringSubmatch(err.Error())
-		i := -1
-		if m != nil {
-			i = slices.IndexFunc(args, func(a string) bool { return a == m[1]+m[2] || m[1] != "" && strings.HasPrefix(a, m[1]+"=") })
-		}
-		var failed *kong.ParseError
-		if i < 0 {
-			*mistakes = append(*mistakes, err.Error())
-			if errors.As(err, &failed) {
-				return failed.Context
-			}
-			return nil
-		}
-		*mistakes = append(*mistakes, err.Error())
-		end := i + 1
-		if m[1] != "" && !strings.Contains(args[i], "=") && end < len(args) && !strings.HasPrefix(args[end], "-") {
-			end++ // its value
-		}
-		args = slices.Delete(args, i, end)
-	}
-}
-
-// option is the value of a flag that may be wrong: the mistake is kept rather
-// than returned, so that all of them can be reported at once.
-type option[T any] struct {
-	value T
-	err   error
-}
-
-// Decode implements kong.MapperValue.
-func (o *option[T]) Decode(ctx *kong.DecodeContext) error {
-	token := ctx.Scan.Pop()
-	text := fmt.Sprint(token.Value)
-	if token.IsEOL() {
-		return fmt.Errorf("missing value")
-	}
-	o.value, o.err = parseValue[T](text)
-	if o.err != nil {
-		o.err = fmt.Errorf("%q %w", text, o.err)
-	}
-	return nil
-}
-
-func (o *option[T]) mistake() error { return o.err }
-
-// collect adds the mistakes of all flags of the chosen command.
-func collect(parsed *kong.Context, mistakes *usageError) {
-	for _, flag := range parsed.Flags() {
-		if o, ok := flag.Target.Addr().Interface().(interface{ mistake() error }); ok && o.mistake() != nil {
-			*mistakes = append(*mistakes, fmt.Sprintf("--%s: %v", flag.Name, o.mistake()))
-		}
-	}
-}
-
 // want notes a mistake unless ok. It says which flag, its value, and what would be right.
 func (u *usageError) want(ok bool, flag string, value any, right string) {
 	if !ok {
@@ -148,4 +41,135 @@ func quoted(value any) string {
 		return fmt.Sprintf("%q", v.String())
 	}
 	return fmt.Sprint(value)
+}
+
+// parse reads flags, environment and configuration file. All mistakes are
+// reported together. It returns nil without an error when help was asked for.
+func parse(env environment) (command, error) {
+	file := loadConfigFile(env)
+	p := &parsing{kept: lenient{}}
+	parser, err := p.parser(env, file)
+	if err != nil {
+		return nil, err
+	}
+	parsed := p.parse(parser, env.args)
+	if p.helped {
+		return nil, nil
+	}
+	if parsed == nil || parsed.Selected() == nil {
+		return nil, p.mistakes
+	}
+	if takesFile(parsed) {
+		p.mistakes = append(p.mistakes, file.mistakes...)
+		file.reportUnknown(parsed, &p.mistakes)
+	}
+	unread := p.collect(parsed)
+	chosen := parsed.Selected().Target.Addr().Interface().(command)
+	if len(p.mistakes) == 0 {
+		return chosen, nil
+	}
+	// What the command itself would find when it runs, but for the flags that
+	// have no value to judge.
+	found := slices.DeleteFunc(check(chosen, env), func(mistake string) bool {
+		flag, _, _ := strings.Cut(mistake, ": ")
+		return slices.Contains(unread, flag)
+	})
+	return nil, append(p.mistakes, found...)
+}
+
+func check(chosen command, env environment) (mistakes usageError) {
+	type checker interface {
+		check(*usageError, environment)
+	}
+	type plainChecker interface{ check(*usageError) }
+	switch c := chosen.(type) {
+	case checker:
+		c.check(&mistakes, env)
+	case plainChecker:
+		c.check(&mistakes)
+	}
+	return mistakes
+}
+
+// parsing is what comes up while arguments are parsed.
+type parsing struct {
+	kept     lenient
+	helped   bool
+	mistakes usageError
+}
+
+func (p *parsing) parser(env environment, file *configFile) (*kong.Kong, error) {
+	return kong.New(&commands{}, append(p.kept.options(),
+		kong.Name("smscancel"),
+		kong.Description("Cancels scheduled SMS messages of 8x8, driven by Kafka.\n\n"+
+			"Every flag is also an environment variable (--api-url = SMSCANCEL_API_URL) and a key of the --config file (api-url). "+
+			"Flags beat environment beat file.\n\nTry it: smscancel dev"),
+		kong.Writers(env.stdout, env.stderr),
+		kong.Exit(func(int) { p.helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true}),
+		kong.Resolvers(&resolver{lookup: env.lookup, file: file}),
+	)...)
+}
+
+var offender = regexp.MustCompile(`^(?:unknown flag (-\S+?)|unexpected argument (\S+?))(?:,|$)`)
+
+// parse parses the arguments, leaving out one that kong stops at after the
+// other, so that the rest is looked at too. It returns nil if that cannot be done.
+func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
+	args = slices.Clone(args)
+	for {
+		clear(p.kept)
+		parsed, err := parser.Parse(args)
+		if p.helped || err == nil {
+			return parsed
+		}
+		p.mistakes = append(p.mistakes, err.Error())
+		from, to := offending(err, args, parser.Model)
+		if from < 0 {
+			return nil
+		}
+		args = slices.Delete(args, from, to)
+	}
+}
+
+// offending finds the arguments that err complains of: an unknown flag is left
+// out together with what seems to be its value.
+func offending(err error, args []string, model *kong.Application) (from, to int) {
+	m := offender.FindStringSubmatch(err.Error())
+	if m == nil {
+		return -1, -1
+	}
+	flag, stray := m[1], m[2]
+	from = slices.IndexFunc(args, func(arg string) bool {
+		name, _, _ := strings.Cut(arg, "=")
+		isShort := flag != "" && !strings.HasPrefix(flag, "--") && !strings.HasPrefix(arg, "--") && strings.HasPrefix(arg, flag)
+		return flag != "" && name == flag || isShort || stray != "" && arg == stray
+	})
+	to = from + 1
+	hasValue := flag != "" && from >= 0 && to < len(args) && args[from] == flag && !strings.HasPrefix(args[to], "-")
+	if hasValue && !slices.ContainsFunc(model.Children, func(c *kong.Node) bool { return c.Name == args[to] }) {
+		to++
+	}
+	return from, to
+}
+
+// collect adds the mistakes in the values of the chosen command's flags, and
+// returns the flags that have one.
+func (p *parsing) collect(parsed *kong.Context) (unread []string) {
+	for _, flag := range parsed.Flags() {
+		err := p.kept[flag.Value]
+		if o, ok := flag.Target.Addr().Interface().(interface{ mistake() error }); ok {
+			err = o.mistake()
+		}
+		if err != nil {
+			p.mistakes = append(p.mistakes, fmt.Sprintf("--%s: %v", flag.Name, err))
+			unread = append(unread, "--"+flag.Name)
+		}
+	}
+	return unread
+}
+
+// takesFile tells whether the chosen command has a configuration file.
+func takesFile(parsed *kong.Context) bool {
+	return slices.ContainsFunc(parsed.Flags(), func(f *kong.Flag) bool { return f.Name == "config" })
 }

@@ -105,6 +105,11 @@ func (c *deadlineConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	c.explicit.Store(!t.IsZero())
+	return c.Conn.SetWriteDeadline(t)
+}
+
 func (c *deadlineConn) SetReadDeadline(t time.Time) error {
 	c.explicit.Store(!t.IsZero())
 	return c.Conn.SetReadDeadline(t)

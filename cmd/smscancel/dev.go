@@ -221,6 +221,9 @@ func (d *dev) submit(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(d.out, "submitted %d requests from %s\n", len(rows), d.Submit)
+	if len(wanted) == 0 {
+		return nil
+	}
 	progress := startProgress(d.out, len(wanted))
 	counts := newSummary()
 	err = follow.run(ctx, func(o *worker.Outcome) bool {

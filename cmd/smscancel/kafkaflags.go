@@ -16,23 +16,23 @@ import (
 
 // KafkaFlags are those of every command that talks to Kafka.
 type KafkaFlags struct {
-	Brokers            option[[]string] `group:"Kafka" placeholder:"HOST:PORT,..." help:"Bootstrap brokers. Required."`
-	KafkaTLS           bool             `name:"kafka-tls" group:"Kafka" help:"Connect with TLS."`
-	KafkaCAFile        string           `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
-	KafkaCertFile      string           `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate."`
-	KafkaKeyFile       string           `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" help:"PEM file of its private key."`
-	KafkaSASLMechanism string           `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
-	KafkaUsername      string           `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
-	KafkaPasswordFile  string           `name:"kafka-password-file" group:"Kafka" placeholder:"FILE" help:"File with the SASL password."`
+	Brokers            []string `group:"Kafka" placeholder:"HOST:PORT" help:"Bootstrap brokers. Required."`
+	KafkaTLS           bool     `name:"kafka-tls" group:"Kafka" help:"Connect with TLS."`
+	KafkaCAFile        string   `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
+	KafkaCertFile      string   `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate."`
+	KafkaKeyFile       string   `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" help:"PEM file of its private key."`
+	KafkaSASLMechanism string   `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
+	KafkaUsername      string   `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
+	KafkaPasswordFile  string   `name:"kafka-password-file" group:"Kafka" placeholder:"FILE" help:"File with the SASL password."`
 }
 
 // cluster checks the flags and returns the way to the cluster.
 func (f *KafkaFlags) cluster(mistakes *usageError) cluster {
-	mistakes.want(len(f.Brokers.value) > 0, "brokers", "", "name at least one broker as HOST:PORT")
-	for _, broker := range f.Brokers.value {
+	mistakes.want(len(f.Brokers) > 0, "brokers", "", "name at least one broker as HOST:PORT")
+	for _, broker := range f.Brokers {
 		mistakes.want(isHostPort(broker), "brokers", broker, "each broker is HOST:PORT")
 	}
-	return cluster{brokers: f.Brokers.value, tls: f.tls(mistakes), sasl: f.sasl(mistakes)}
+	return cluster{brokers: f.Brokers, tls: f.tls(mistakes), sasl: f.sasl(mistakes)}
 }
 
 func isHostPort(address string) bool {
@@ -42,8 +42,8 @@ func isHostPort(address string) bool {
 }
 
 func (f *KafkaFlags) tls(mistakes *usageError) *tls.Config {
-	for flag, file := range map[string]string{"kafka-ca-file": f.KafkaCAFile, "kafka-cert-file": f.KafkaCertFile, "kafka-key-file": f.KafkaKeyFile} {
-		mistakes.want(file == "" || f.KafkaTLS, flag, file, "it has no effect without --kafka-tls")
+	for _, given := range [][2]string{{"kafka-ca-file", f.KafkaCAFile}, {"kafka-cert-file", f.KafkaCertFile}, {"kafka-key-file", f.KafkaKeyFile}} {
+		mistakes.want(given[1] == "" || f.KafkaTLS, given[0], given[1], "it has no effect without --kafka-tls")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.KafkaCAFile != "" {
@@ -110,6 +110,7 @@ func (f *KafkaFlags) sasl(mistakes *usageError) sasl.Mechanism {
 	default:
 		mistakes.want(false, "kafka-sasl-mechanism", f.KafkaSASLMechanism, "use plain, scram-sha-256 or scram-sha-512")
 	}
-	mistakes.want(err == nil, "kafka-username", f.KafkaUsername, fmt.Sprint(err))
+	// The error itself would show the password.
+	mistakes.want(err == nil, "kafka-username", f.KafkaUsername, "user or password has a character that SCRAM does not allow")
 	return mechanism
 }

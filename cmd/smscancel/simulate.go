@@ -24,6 +24,7 @@ type SimulateCmd struct {
 	Latency        string      `placeholder:"TIME" help:"5ms, 5ms..20ms, or median=5ms,p99=80ms."`
 	Seed           option[int] `default:"0" placeholder:"N" help:"Makes faults repeatable."`
 	MaxCalls       option[int] `default:"1000000" placeholder:"N" help:"Calls that the ledger at /admin/calls keeps; 0 = all [${default}]."`
+	Config         string      `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
 }
 
 // Run serves the simulator until ctx ends.
@@ -52,8 +53,12 @@ func (c *SimulateCmd) Run(ctx context.Context, env environment) error {
 	return nil
 }
 
+// check notes the mistakes that can be found although others were found before.
+func (c *SimulateCmd) check(mistakes *usageError) { c.options(mistakes) }
+
 func (c *SimulateCmd) options(mistakes *usageError) simulator.Options {
 	o := simulator.Options{MaxCalls: c.MaxCalls.value, Limits: simulator.Limits{PerSubAccount: c.RateLimit.value, Total: c.RateLimitTotal.value}}
+	c.checkFlags(mistakes)
 	var err error
 	if c.Scenario != "" {
 		o.Scenario, err = simulator.LoadScenario(c.Scenario)
@@ -78,4 +83,14 @@ func (c *SimulateCmd) options(mistakes *usageError) simulator.Options {
 		o.Faults.Rates = nil
 	}
 	return o
+}
+
+func (c *SimulateCmd) checkFlags(mistakes *usageError) {
+	mistakes.want(isListenAddr(c.Listen), "listen", c.Listen, "use HOST:PORT")
+	mistakes.want(c.AdminListen == "" || isListenAddr(c.AdminListen), "admin-listen", c.AdminListen, "use HOST:PORT")
+	mistakes.want(c.CertFile != "" || c.KeyFile == "", "cert-file", "", "it is needed with --key-file")
+	mistakes.want(c.KeyFile != "" || c.CertFile == "", "key-file", "", "it is needed with --cert-file")
+	mistakes.want(c.RateLimit.value >= 0, "rate-limit", c.RateLimit.value, "it must be 0 (no limit) or more")
+	mistakes.want(c.RateLimitTotal.value >= 0, "rate-limit-total", c.RateLimitTotal.value, "it must be 0 (no limit) or more")
+	mistakes.want(c.MaxCalls.value >= 0, "max-calls", c.MaxCalls.value, "it must be 0 (all) or more")
 }

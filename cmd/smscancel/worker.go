@@ -13,7 +13,7 @@ type WorkerCmd struct {
 
 // Help is shown below the flags.
 func (*WorkerCmd) Help() string {
-	return "Example:\n  smscancel worker --brokers kafka1:9092,kafka2:9092 --api-key-file /etc/smscancel/key"
+	return "Example:\n  smscancel worker --brokers kafka1:9092 --api-key-file /etc/smscancel/key"
 }
 
 // Run runs a worker until it is told to stop.

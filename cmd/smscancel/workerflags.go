@@ -3,12 +3,11 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"smscancel/worker/api"
 )
@@ -79,6 +78,8 @@ type WorkerConfig struct {
 	DrainTimeout time.Duration
 }
 
+const subAccountRule = "a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &"
+
 var (
 	topicName      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 	subAccountName = regexp.MustCompile(`^[A-Za-z0-9\-._&]{3,50}$`)
@@ -100,12 +101,20 @@ func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey fu
 	f.checkAPI(mistakes)
 	f.checkNumbers(mistakes)
 	f.RunFlags.check(mistakes)
-	if _, port, err := net.SplitHostPort(f.HTTPAddr); f.HTTPAddr != "" {
-		mistakes.want(err == nil && port != "", "http-addr", f.HTTPAddr, "use HOST:PORT, or nothing for none")
-	}
+	mistakes.want(f.HTTPAddr == "" || isListenAddr(f.HTTPAddr), "http-addr", f.HTTPAddr, "use HOST:PORT, or nothing for none")
 	c.Keys = f.keys(env, mistakes, reportKey)
-	c.SubAccountRate = subAccountRates(loadConfigFile(env, &usageError{}), mistakes)
+	file := loadConfigFile(env)
+	file.refuseUnsupported(mistakes)
+	c.SubAccountRate = file.subAccountRates(mistakes)
 	return c
+}
+
+// isListenAddr tells whether one can listen at an address: the host may be
+// empty (all), and the port 0 (any).
+func isListenAddr(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	_, errPort := strconv.ParseUint(port, 10, 16)
+	return err == nil && errPort == nil
 }
 
 func (f *WorkerFlags) checkTopics(mistakes *usageError) {
@@ -120,17 +129,23 @@ func (f *WorkerFlags) checkTopics(mistakes *usageError) {
 }
 
 func (f *WorkerFlags) checkAPI(mistakes *usageError) {
-	base, err := url.Parse(f.APIURL)
-	if err != nil || base.Host == "" {
-		mistakes.want(false, "api-url", f.APIURL, "use a URL like https://sms.8x8.com")
-	} else if _, err := api.New(api.Config{BaseURL: f.APIURL, Keys: noKeys{}}); err != nil {
-		mistakes.want(false, "api-url", f.APIURL, err.Error())
+	if _, err := api.New(api.Config{BaseURL: f.APIURL, Keys: noKeys{}}); err != nil {
+		reason := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "API URL"), fmt.Sprintf(" %q", f.APIURL))
+		mistakes.want(false, "api-url", withoutUser(f.APIURL), strings.TrimLeft(reason, ": "))
 	}
 	if _, err := api.New(api.Config{BaseURL: "https://localhost", Keys: noKeys{}, CAFile: f.APICAFile}); err != nil {
 		mistakes.want(false, "api-ca-file", f.APICAFile, err.Error())
 	}
 	mistakes.want(f.DefaultSubAccount == "" || subAccountName.MatchString(f.DefaultSubAccount), "default-sub-account", f.DefaultSubAccount,
-		"a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &")
+		subAccountRule)
+}
+
+// withoutUser is a URL without the part before an @, where a password may stand.
+func withoutUser(text string) string {
+	if i := strings.LastIndex(text, "@"); i >= 0 {
+		return "[redacted]" + text[i:]
+	}
+	return text
 }
 
 type noKeys struct{}
@@ -153,9 +168,8 @@ func (f *WorkerFlags) checkNumbers(mistakes *usageError) {
 			mistakes.want(d.given.value > 0 || d.zero && d.given.value == 0, d.flag, d.given.value, "it must be "+atLeast(d.zero))
 		}
 	}
-	for flag, n := range map[string]option[int]{"window": f.Window, "concurrency": f.Concurrency} {
-		mistakes.want(n.err != nil || n.value > 0, flag, n.value, "it must be above 0")
-	}
+	mistakes.want(f.Window.err != nil || f.Window.value > 0, "window", f.Window.value, "it must be above 0")
+	mistakes.want(f.Concurrency.err != nil || f.Concurrency.value > 0, "concurrency", f.Concurrency.value, "it must be above 0")
 	mistakes.want(f.RetryMaxAttempts.value >= 0, "retry-max-attempts", f.RetryMaxAttempts.value, "it must be 0 (no limit) or more")
 	mistakes.want(f.RateLimit.value >= 0, "rate-limit", f.RateLimit.value, "it must be 0 (no limit) or more")
 	mistakes.want(f.RateLimitTotal.value >= 0, "rate-limit-total", f.RateLimitTotal.value, "it must be 0 (no limit) or more")
@@ -190,41 +204,4 @@ func (f *WorkerFlags) keys(env environment, mistakes *usageError, report func(er
 		mistakes.want(false, "api-key-file", "", "name a file with the API key, or set SMSCANCEL_API_KEY")
 	}
 	return keys
-}
-
-// subAccountRates reads sub-accounts.ID.rate-limit of the file, and refuses
-// the keys that this version does not act on.
-func subAccountRates(file *configFile, mistakes *usageError) map[string]float64 {
-	for _, key := range []string{"paused", "withdrawn-campaigns"} {
-		if value, ok := file.values[key]; ok {
-			*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: %s is not supported by this version: leave it out", file.path, value.line, key))
-		}
-	}
-	value, ok := file.values["sub-accounts"]
-	if !ok {
-		return nil
-	}
-	var subs map[string]map[string]yaml.Node
-	if err := value.node.Decode(&subs); err != nil {
-		*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts: write ID: {rate-limit: N}", file.path, value.line))
-		return nil
-	}
-	rates := map[string]float64{}
-	for id, settings := range subs {
-		if !subAccountName.MatchString(id) {
-			*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: sub-accounts: %q: a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &", file.path, id))
-		}
-		for name, node := range settings {
-			rate, err := parseValue[float64](node.Value)
-			switch {
-			case name != "rate-limit":
-				*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts.%s: unknown key %q", file.path, node.Line, id, name))
-			case err != nil || rate < 0:
-				*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: sub-accounts.%s.rate-limit: %q is no number of 0 or more", file.path, node.Line, id, node.Value))
-			default:
-				rates[id] = rate
-			}
-		}
-	}
-	return rates
 }

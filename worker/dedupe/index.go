@@ -71,12 +71,13 @@ type Index struct {
 	mu    sync.RWMutex
 	slots [shards]map[Key]slot
 	marks []mark
-	next  int // shard to sweep next
+	last  mark // of the newest entry
+	next  int  // shard to sweep next
 }
 
 // NewIndex returns an empty index of entries not older than window.
 func NewIndex(window time.Duration) *Index {
-	x := &Index{window: window}
+	x := &Index{window: window, last: mark{ledger: -1}}
 	for i := range x.slots {
 		x.slots[i] = map[Key]slot{}
 	}
@@ -88,6 +89,9 @@ func NewIndex(window time.Duration) *Index {
 func (x *Index) Put(k Key, e Entry, at time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if e.Ledger > x.last.ledger {
+		x.last = mark{ledger: e.Ledger, at: at}
+	}
 	x.mark(e.Ledger, at)
 	shard := x.slots[k[0]%shards]
 	if old, ok := shard[k]; ok && int64(old.ledger>>8) > e.Ledger {
@@ -98,7 +102,14 @@ func (x *Index) Put(k Key, e Entry, at time.Time) {
 
 func (x *Index) mark(ledger int64, at time.Time) {
 	n := len(x.marks)
-	if n > 0 && (ledger <= x.marks[n-1].ledger || at.Sub(x.marks[n-1].at) < x.window/marksPerWindow) {
+	if n > 0 && ledger <= x.marks[n-1].ledger {
+		return
+	}
+	for n > 0 && x.marks[n-1].at.After(at) { // the clock was set back: what it said ahead of time does not count
+		n--
+	}
+	x.marks = x.marks[:n]
+	if n > 0 && at.Sub(x.marks[n-1].at) < x.window/marksPerWindow {
 		return
 	}
 	x.marks = append(x.marks, mark{ledger: ledger, at: at})
@@ -128,6 +139,9 @@ func (x *Index) Forget(k Key, ledger int64) {
 
 // floor is the ledger offset below which every entry is older than the window.
 func (x *Index) floor(now time.Time) int64 {
+	if !x.last.at.After(now.Add(-x.window)) {
+		return x.last.ledger + 1 // all of it
+	}
 	young := x.young(now)
 	if young == 0 {
 		return 0

@@ -91,3 +91,32 @@ func TestKeysDifferBetweenTargets(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNewestEntryExpiresToo(t *testing.T) {
+	h, x := NewHasher(), NewIndex(24*time.Hour)
+	k := Key128(h, "m")
+	for _, ledger := range []int64{0, 10} {
+		x.Put(k, Entry{Ledger: ledger, Answer: NotCancelled}, epoch)
+		if _, ok := x.Get(k, epoch.Add(time.Hour)); !ok {
+			t.Errorf("entry at %d does not answer within the window", ledger)
+		}
+		if _, ok := x.Get(k, epoch.Add(25*time.Hour)); ok {
+			t.Errorf("entry at %d answers after the window, in a quiet partition", ledger)
+		}
+	}
+}
+
+func TestAClockThatWasAheadDoesNotStopTheWindow(t *testing.T) {
+	h, x := NewHasher(), NewIndex(time.Hour)
+	x.Put(Key128(h, -1), Entry{Ledger: 1, Answer: NotCancelled}, epoch.Add(1000*time.Hour))
+	for i := range 200 { // a minute apart, by a clock that is right again
+		x.Put(Key128(h, i), Entry{Ledger: int64(i + 2), Answer: NotCancelled}, epoch.Add(time.Duration(i)*time.Minute))
+	}
+	now := epoch.Add(199 * time.Minute)
+	if _, ok := x.Get(Key128(h, 10), now); ok {
+		t.Error("an entry three hours old answers within a window of one")
+	}
+	if _, ok := x.Get(Key128(h, 150), now); !ok {
+		t.Error("an entry of the last hour is gone")
+	}
+}

@@ -1,0 +1,163 @@
+package consumer
+
+import (
+	"cmp"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"smscancel/worker"
+)
+
+// The log of every case: ten requests, offsets 0 to 9. The commit of a former
+// owner: watermark 5, lease 7, the outcomes of what lies beyond from ledger
+// offset 3 on, written under the epoch before the one gained now.
+func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
+	start := time.UnixMilli(1_700_000_000_000)
+	for _, c := range []struct {
+		name    string
+		commit  func(*metadata) // changes to the good commit; nil = there is none
+		at      int64           // committed offset, where it is not the metadata's
+		text    string          // committed metadata, where it is not ours
+		deleted int64           // requests that retention has deleted
+		settled int             // outcomes in the ledger, of the first requests
+		bounds  func(worker.LedgerBounds) worker.LedgerBounds
+
+		offset, lease int64
+		from          int64 // replay start
+		ahead         int   // outcomes found at or beyond the offset
+		lost          float64
+		err           error
+		says          string
+	}{
+		{name: "nothing is there", offset: 0, lease: -1},
+		{name: "no commit, but outcomes", settled: 4, offset: 0, lease: 9, ahead: 4},
+		{name: "a good commit", commit: func(*metadata) {}, settled: 7, offset: 5, lease: 7, from: 3, ahead: 2},
+		{name: "a lease beyond the end", commit: func(m *metadata) { m.Lease = 1005 }, settled: 5, offset: 5, lease: 9, from: 3},
+		{name: "no lease", commit: func(m *metadata) { m.Lease = -1 }, settled: 5, offset: 5, lease: -1, from: 3},
+		{name: "the dedupe window reaches further back", commit: func(*metadata) {}, settled: 5, offset: 5, lease: 7, from: 1,
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds { b.Since = 1; return b }},
+		{name: "another wrote in between", commit: func(m *metadata) { m.Epoch-- }, settled: 7, offset: 5, lease: 9, from: 3, ahead: 2},
+		{name: "another producer id", commit: func(m *metadata) { m.PID++ }, settled: 5, offset: 5, lease: 9, from: 3},
+		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
+		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
+		{name: "a commit without our metadata", at: 5, text: "somebody's note", settled: 6, offset: 5, lease: 9, ahead: 1},
+		{name: "such a commit and an empty ledger", at: 5, text: "{}", offset: 5, lease: -1},
+		{name: "an operator moved it backwards", commit: func(*metadata) {}, at: 2, settled: 6, offset: 2, lease: 9, ahead: 4},
+		{name: "an operator moved it forwards", commit: func(*metadata) {}, at: 8, settled: 6, offset: 8, lease: 9},
+		{name: "the record below the watermark is another", commit: func(m *metadata) { m.Last.Hash++ }, settled: 2, offset: 0, lease: 9, ahead: 2},
+		{name: "the watermark lies past the end", commit: func(m *metadata) { m.Offset, m.Last.Offset = 15, 14 }, settled: 2, offset: 0, lease: 9, ahead: 2},
+		{name: "an operator's offset past the end", at: 15, settled: 2, offset: 0, lease: 9, ahead: 2},
+		{name: "retention overtook", commit: func(*metadata) {}, deleted: 8, settled: 5, offset: 8, lease: 7, from: 3, lost: 3},
+		{name: "retention took only what is settled", commit: func(*metadata) {}, deleted: 5, settled: 5, offset: 5, lease: 7, from: 3},
+		{name: "no commit, and retention took some", deleted: 4, offset: 4, lease: -1},
+		{name: "another ledger than was committed", commit: func(m *metadata) { m.Ledger = 1000 }, settled: 1, offset: 5, lease: 9},
+		{name: "another partition count", commit: func(m *metadata) { m.N = 3 }, settled: 5, err: &worker.PartitionCountError{}, says: "has 2 partitions, its outcomes were written with 3"},
+		{name: "outcomes of the first requests are deleted", settled: 5, err: errLedgerTooShort, says: "2023-11-14T22:13:21.500Z or later",
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
+				b.First, b.Oldest = 3, start.Add(1500*time.Millisecond)
+				return b
+			}},
+		{name: "all outcomes are deleted", err: errLedgerTooShort, says: "set the offset of group g to",
+			bounds: func(worker.LedgerBounds) worker.LedgerBounds { return worker.LedgerBounds{First: 3, Since: 3, End: 3} }},
+		{name: "only outcomes of earlier requests are deleted", at: 6, settled: 8, offset: 6, lease: 9, from: 3, ahead: 2,
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
+				b.First, b.Oldest = 3, start.Add(3*time.Millisecond)
+				return b
+			}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, 1)
+			tp := topicPartition{topic, 0}
+			requests := make([]*kgo.Record, 10)
+			for n := range requests {
+				requests[n] = request(0, n)
+			}
+			s.send(s.client(), requests...)
+			for _, r := range requests[:c.settled] {
+				s.book.settle(tp, recordOf(r))
+			}
+			s.book.epochs[tp], s.book.bounds = 4, c.bounds
+			good := metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 5, PID: penPID, Epoch: 4,
+				Last: fingerprint(recordOf(requests[4]).ID()), Ledger: 3, Lease: 7}
+			s.commitAs(c.commit, good, c.at, c.text)
+			if err := s.cluster.DeleteRecords(topic, 0, c.deleted); err != nil {
+				t.Fatal(err)
+			}
+			r := s.consumer(nil)
+			got, position, err := r.takeOver(tp)
+			if c.err != nil {
+				var wrong *worker.PartitionCountError
+				if !errors.Is(err, c.err) && !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("ended with %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(got.close)
+			if got.start != c.offset || got.part.Inherited != c.lease || position != c.from || len(got.settled) != c.ahead {
+				t.Errorf("begins at %d, lease %d, replay from %d, %d settled ahead; want %d, %d, %d, %d",
+					got.start, got.part.Inherited, position, len(got.settled), c.offset, c.lease, c.from, c.ahead)
+			}
+			if lost := r.metric("smscancel_lost_to_retention_records_total"); lost != c.lost {
+				t.Errorf("%v records lost to retention, want %v", lost, c.lost)
+			}
+			if p := got.tracker.progress(); p.watermark != c.offset {
+				t.Errorf("watermark %d before anything was done", p.watermark)
+			}
+		})
+	}
+}
+
+// takeOver takes a partition over without a group, and tells where its replay began.
+func (r *replica) takeOver(tp topicPartition) (*session, int64, error) {
+	ledger, err := r.s.book.Fence(r.ctx, tp.topic, tp.partition)
+	if err != nil {
+		return nil, 0, err
+	}
+	replay := &replayStart{Ledger: ledger}
+	t := &takeover{c: r.Consumer, tp: tp, log: r.Log, position: func(int64, int64) {}}
+	s, err := t.settle(r.ctx, replay)
+	return s, replay.from, err
+}
+
+// commitAs leaves the commit of a case in the group, which exists in any case.
+func (s *stage) commitAs(change func(*metadata), m metadata, at int64, text string) {
+	s.t.Helper()
+	if err := s.cluster.CreateTopic("elsewhere", 1, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	s.commitTo("elsewhere", 0, "")
+	if change == nil {
+		if at > 0 {
+			s.commitTo(topic, at, text)
+		}
+		return
+	}
+	change(&m)
+	text, err := m.encode()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.commitTo(topic, cmp.Or(at, m.Offset), text)
+}
+
+func (s *stage) commitTo(topic string, offset int64, text string) {
+	s.t.Helper()
+	client := &kafka.Client{Addr: kafka.TCP(s.addr)}
+	res, err := client.OffsetCommit(s.t.Context(), &kafka.OffsetCommitRequest{
+		GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: 0, Offset: offset, Metadata: text}}},
+	})
+	if err == nil {
+		err = res.Topics[topic][0].Error
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
