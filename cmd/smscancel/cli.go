@@ -113,6 +113,9 @@ func (p *parsing) parser(env environment, file *configFile) (*kong.Kong, error) 
 
 var offender = regexp.MustCompile(`^(?:unknown flag (-\S+?)|unexpected argument (\S+?))(?:,|$)`)
 
+// assigned finds NAME=VALUE in a stray argument: the value may be a secret.
+var assigned = regexp.MustCompile(`^(unexpected argument [^ =]+)=.*`)
+
 // parse parses the arguments, leaving out one that kong stops at after the
 // other, so that the rest is looked at too. It returns nil if that cannot be done.
 func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
@@ -123,7 +126,7 @@ func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
 		if p.helped || err == nil {
 			return parsed
 		}
-		p.mistakes = append(p.mistakes, err.Error())
+		p.mistakes = append(p.mistakes, assigned.ReplaceAllString(err.Error(), "$1=..."))
 		from, to := offending(err, args, parser.Model)
 		if from < 0 {
 			return nil

@@ -53,6 +53,13 @@ func (c *DevCmd) Run(ctx context.Context, env environment) error {
 	var mistakes usageError
 	logs := RunFlags{LogFormat: cmp.Or(c.LogFormat, "console"), LogLevel: c.LogLevel}
 	logs.check(&mistakes)
+	mistakes.want(c.BrokerPort.value >= 0 && c.BrokerPort.value < 1<<16, "broker-port", c.BrokerPort.value, "use a port, or 0 for any")
+	mistakes.want(isListenAddr(c.APIAddr), "api-addr", c.APIAddr, "use HOST:PORT")
+	mistakes.want(isListenAddr(c.HTTPAddr), "http-addr", c.HTTPAddr, "use HOST:PORT")
+	if c.Submit != "" {
+		_, err := os.Stat(c.Submit)
+		mistakes.want(err == nil, "submit", c.Submit, fmt.Sprint(err))
+	}
 	if len(mistakes) > 0 {
 		return mistakes
 	}

@@ -30,7 +30,11 @@ type KafkaFlags struct {
 func (f *KafkaFlags) cluster(mistakes *usageError) cluster {
 	mistakes.want(len(f.Brokers) > 0, "brokers", "", "name at least one broker as HOST:PORT")
 	for _, broker := range f.Brokers {
-		mistakes.want(isHostPort(broker), "brokers", broker, "each broker is HOST:PORT")
+		_, shown, found := strings.Cut(broker, "@") // what stands before it may be a password
+		if !found {
+			shown = broker
+		}
+		mistakes.want(isHostPort(broker) && !found, "brokers", shown, "each broker is HOST:PORT")
 	}
 	return cluster{brokers: f.Brokers, tls: f.tls(mistakes), sasl: f.sasl(mistakes)}
 }

@@ -142,7 +142,7 @@ func TestExitCodes(t *testing.T) {
 		"unknown fault":           {exitUsage, []string{"simulate", "--listen", "127.0.0.1:0", "--fault", "nonsense=1"}, "nonsense"},
 		"simulator's port taken":  {exitFailed, []string{"simulate", "--listen", taken.Addr().String()}, "address already in use"},
 		"status port taken":       {exitFailed, []string{"worker", "--brokers", compacted, "--http-addr", taken.Addr().String()}, "address already in use"},
-		"file to submit missing":  {exitFailed, append(anyPorts, "--submit", "/no/such.csv"), "no such file"},
+		"file to submit missing":  {exitUsage, append(anyPorts, "--submit", "/no/such.csv"), "no such file"},
 		"compacted outcome topic": {exitFailed, []string{"worker", "--brokers", compacted, "--http-addr="}, "the outcome topic breaks the guarantees"},
 	} {
 		t.Run(name, func(t *testing.T) {
