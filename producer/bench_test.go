@@ -75,7 +75,7 @@ func (w *wire) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Request) 
 
 var errConnectionLost = errors.New("connection reset by peer")
 
-func isProduce(req kafka.Request) bool { return req.(protocol.Message).ApiKey() == protocol.Produce }
+func isProduce(req kafka.Request) bool { return req.ApiKey() == protocol.Produce }
 
 func (b *bench) context() context.Context {
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
