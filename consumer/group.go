@@ -110,7 +110,7 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	}
 	if err != nil {
 		c.troubled(err)
-		sleep(ctx, time.Second)
+		worker.Sleep(ctx, time.Second)
 		return
 	}
 	handedOver := c.assign(gen, assigned, commits)
@@ -128,7 +128,7 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 			return // no lease may be raised in this generation any more
 		}
 		if failing = err != nil; failing {
-			sleep(ctx, 100*time.Millisecond)
+			worker.Sleep(ctx, 100*time.Millisecond)
 		}
 		select {
 		case <-ctx.Done():
@@ -159,7 +159,7 @@ func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
 			}
 			c.mu.Unlock()
 		}
-		sleep(ctx, checkInterval)
+		worker.Sleep(ctx, checkInterval)
 	}
 }
 
@@ -295,7 +295,7 @@ func (c *Consumer) confirm(ctx context.Context, tp topicPartition) error {
 		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
 			return err
 		}
-		sleep(ctx, 100*time.Millisecond)
+		worker.Sleep(ctx, 100*time.Millisecond)
 	}
 }
 

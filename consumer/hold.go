@@ -85,7 +85,7 @@ func (h *hold) run() {
 		}
 		h.set(StateWaiting, err.Error())
 		h.log.Error().Err(err).Stringer("again", delay.Round(time.Millisecond)).Msg("partition stopped; its requests wait")
-		sleep(h.ctx, delay)
+		worker.Sleep(h.ctx, delay)
 	}
 }
 

@@ -132,7 +132,7 @@ func (c *coordination) retry(ctx context.Context, name string, request func(cont
 		if failure := terminal(err); failure != nil {
 			return fmt.Errorf("%s of %s: %w", name, c.txID, failure)
 		}
-		if wait(ctx, pause.NextBackOff()) != nil {
+		if worker.Sleep(ctx, pause.NextBackOff()) != nil {
 			return fmt.Errorf("%s of %s: %w (last error: %w)", name, c.txID, context.Cause(ctx), err)
 		}
 	}
@@ -174,15 +174,3 @@ func terminal(err error) error {
 
 // requestTimeout bounds one exchange with a broker.
 const requestTimeout = 10 * time.Second
-
-// wait sleeps for d, or until ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

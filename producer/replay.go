@@ -115,7 +115,7 @@ func (w *Writer) Read(ctx context.Context, offset int64) (*worker.Outcome, error
 			return o, err
 		}
 		w.log.Warn().Err(err).Int64("ledgerOffset", offset).Msg("outcome not read back yet, trying again")
-		if err := wait(ctx, time.Second); err != nil {
+		if err := worker.Sleep(ctx, time.Second); err != nil {
 			return nil, err
 		}
 	}

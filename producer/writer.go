@@ -364,7 +364,7 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 			return 0, failure
 		}
 		w.ambiguous = w.ambiguous || !refused(err)
-		if wait(w.ctx, pause.NextBackOff()) != nil {
+		if worker.Sleep(w.ctx, pause.NextBackOff()) != nil {
 			return 0, w.Err()
 		}
 	}

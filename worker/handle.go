@@ -228,14 +228,7 @@ func (j *Job) pause(ctx context.Context, d time.Duration) error {
 	waiting := j.p.Metrics.Waiting.WithLabelValues("retry")
 	waiting.Inc()
 	defer waiting.Dec()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return Sleep(ctx, d)
 }
 
 // expired tells whether the deadline has passed, by the wall clock or, where

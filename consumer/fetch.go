@@ -1,0 +1,161 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"smscancel/consumer/records"
+	"smscancel/worker"
+)
+
+const (
+	maxFetch  = 1 << 20 // bytes of one fetch
+	fetchWait = 500 * time.Millisecond
+)
+
+// fetch reads records and takes them in hand until admission ends.
+func (s *session) fetch() {
+	at, trouble := s.start, error(nil)
+	for s.admit.Err() == nil {
+		next, err := s.fetchOnce(at, errors.Is(trouble, kafka.UnknownTopicOrPartition))
+		if s.admit.Err() != nil {
+			return
+		}
+		at = next
+		switch {
+		case err != nil && trouble == nil:
+			s.log.Warn().Err(err).Int64("offset", at).Msg("fetch failed, trying again")
+			s.troubledSince.Store(ptr(time.Now()))
+		case err == nil && trouble != nil:
+			s.log.Info().Int64("offset", at).Msg("fetch works again")
+			s.troubledSince.Store(nil)
+		}
+		if trouble = err; err != nil {
+			worker.Sleep(s.admit, 100*time.Millisecond)
+		}
+	}
+}
+
+// fetchOnce makes one fetch, takes its records in hand, and returns the offset
+// to go on at. If the topic was gone it first makes sure that it is the same.
+func (s *session) fetchOnce(at int64, gone bool) (int64, error) {
+	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
+		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
+		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
+	})
+	if page != nil {
+		s.end.Store(page.HighWatermark)
+	}
+	switch {
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return s.outOfRange(at)
+	case err != nil:
+		return at, err
+	}
+	if gone {
+		if err := s.compareLog(page.HighWatermark); err != nil {
+			return at, err
+		}
+	}
+	return s.takeAll(page, at)
+}
+
+// compareLog ends the session if the last record taken is not in the log any
+// more: the topic was deleted and created again.
+func (s *session) compareLog(end int64) error {
+	if s.known == nil {
+		return nil
+	}
+	rec, err := s.c.recordAt(s.admit, s.tp, s.known.Offset, end)
+	if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
+		return err
+	}
+	if rec == nil || rec.ID() != *s.known {
+		s.fail(fmt.Errorf("%w: topic %s was gone for a while", errOtherLog, s.tp.topic))
+	}
+	return nil
+}
+
+// outOfRange moves on when retention has overtaken the reader. An offset past
+// the end means that the topic was created again.
+func (s *session) outOfRange(at int64) (int64, error) {
+	first, err := s.c.Records.Earliest(s.admit, s.tp.topic, s.tp.partition)
+	if err != nil {
+		return at, err
+	}
+	if at >= first {
+		s.fail(fmt.Errorf("%w: offset %d is past its end", errOtherLog, at))
+		return at, nil
+	}
+	s.c.lostToRetention(s.log, at, first)
+	s.tracker.advance(first)
+	return first, nil
+}
+
+// takeAll takes the records of a page in hand and returns where to go on.
+func (s *session) takeAll(page *records.Page, at int64) (int64, error) {
+	for rec, err := range page.Records() {
+		if err != nil {
+			return at, err
+		}
+		if err := s.take(s.decode(rec)); err != nil {
+			return at, nil // draining
+		}
+		at = rec.Offset + 1
+	}
+	at = max(at, page.NextOffset)
+	s.tracker.advance(at)
+	if len(s.settled) > 0 && s.tracker.metAll() {
+		s.settled = nil // what is left are records that do not exist any more
+	}
+	return at, nil
+}
+
+// take hands one record to the worker, when there is room for it.
+func (s *session) take(rec *worker.Record) error {
+	id := rec.ID()
+	s.known = &id
+	if ledger, ok := s.settled[id]; ok {
+		s.skip(id, ledger)
+		return nil
+	}
+	size := len(rec.Value)
+	if err := s.share.acquire(s.admit, size); err != nil {
+		return err
+	}
+	it := s.tracker.take(id)
+	job := s.part.Begin(rec)
+	s.checkKey(rec, job)
+	if s.lease.want(id.Offset) {
+		s.c.requestCommit()
+	}
+	s.jobs.Add(1)
+	go s.handle(job, it, size)
+	return nil
+}
+
+func (s *session) skip(id worker.RecordID, ledger int64) {
+	delete(s.settled, id)
+	s.tracker.skip(id, ledger)
+	s.c.Handler.Metrics.Skipped.WithLabelValues(s.tp.topic).Inc()
+}
+
+func (s *session) handle(job *worker.Job, it *item, size int) {
+	defer s.jobs.Done()
+	defer s.share.release(size)
+	_, err := job.Run(s.admit, s.work)
+	if err == nil {
+		s.tracker.finish(it)
+		return
+	}
+	if job.MayHaveCalled() {
+		s.lease.called(it.id.Offset)
+	}
+	if s.admit.Err() == nil { // neither draining nor failed: this record would be lost from sight
+		s.fail(fmt.Errorf("record at offset %d: %w", it.id.Offset, err))
+	}
+	job.Abandon() // only now: the next in line must not call for a session that has failed
+}
