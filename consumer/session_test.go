@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +98,34 @@ func TestRequestsOfAbortedTransactionsAreNeverHandedOver(t *testing.T) {
 	if c.meta == nil || c.meta.Last == nil || c.meta.Last.Offset != 4 {
 		t.Errorf("metadata %s names another last record than that at offset 4", c.raw)
 	}
+}
+
+// Promise: no call starts before a commit says that it may have.
+func TestNoCallStartsBeforeItsLeaseIsCommitted(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 3)
+	release := make(chan struct{})
+	open := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(open)
+	s.cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	api := newAPI()
+	r := s.start(api.call)
+	s.eventually("all records in hand", func() error {
+		if n := r.metric("smscancel_requests_total"); n < 3 {
+			return fmt.Errorf("%v", n)
+		}
+		return nil
+	})
+	if _, calls := api.called(); calls > 0 {
+		t.Errorf("%d calls without a durable lease", calls)
+	}
+	open()
+	s.settled(3)
+	s.committedAt(0, 3)
+	s.once(0, 3)
 }
 
 // Promise: a clean stop finishes the calls in hand, and leaves a commit that

@@ -51,6 +51,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "an operator moved it forwards", commit: func(*metadata) {}, at: 8, settled: 6, offset: 8, lease: 9},
 		{name: "the record below the watermark is another", commit: func(m *metadata) { m.Last.Hash++ }, settled: 2, offset: 0, lease: 9, ahead: 2},
 		{name: "the watermark lies past the end", commit: func(m *metadata) { m.Offset, m.Last.Offset = 15, 14 }, settled: 2, offset: 0, lease: 9, ahead: 2},
+		{name: "it does, and nothing was below it", commit: func(m *metadata) { m.Offset, m.Last = 15, nil }, settled: 5, offset: 0, lease: 9, ahead: 5},
 		{name: "an operator's offset past the end", at: 15, settled: 2, offset: 0, lease: 9, ahead: 2},
 		{name: "retention overtook", commit: func(*metadata) {}, deleted: 8, settled: 5, offset: 8, lease: 7, from: 3, lost: 3},
 		{name: "retention took only what is settled", commit: func(*metadata) {}, deleted: 5, settled: 5, offset: 5, lease: 7, from: 3},

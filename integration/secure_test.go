@@ -111,7 +111,7 @@ func TestTheWorkerSpeaksTLSAndSCRAM(t *testing.T) {
 	w.audit()
 
 	r = w.startAt(secured, "wrong-password", w.securityFlags("scram-sha-512", kafkaUser, "canary-wrong")...)
-	w.waitUnready(r, "SASL")
+	w.waitUnready(r, "SASL Authentication Failed")
 	for _, password := range []string{kafkaPassword, "canary-wrong"} {
 		if r.logged(password) != 0 {
 			t.Errorf("the log contains the password %s", password)

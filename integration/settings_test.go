@@ -30,10 +30,17 @@ func TestAnOutcomeTopicThatBreaksTheGuaranteesStopsTheStart(t *testing.T) {
 		"short":              {map[string]string{"retention.ms": "86399999"}, "retention.ms=86399999"}, // the window is 24 h
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.outcomes = base + "." + name
+			own := *w
+			w := &own
+			w.t, w.outcomes = t, base+"."+name
 			cluster.CreateTopic(w.outcomes, 1, c.settings)
 			r := w.start(name)
-			<-r.done
+			w.eventually("the worker to end", func() error {
+				if !r.ended() {
+					return errNotYet
+				}
+				return nil
+			})
 			if code := r.cmd.ProcessState.ExitCode(); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
