@@ -160,7 +160,7 @@ func TestDrainFinishesCallsAndCommitsATrimmedLease(t *testing.T) {
 	last := request(0, 19)
 	last.Offset = 19
 	if c.offset != 20 || !c.meta.of("c", "outcomes") || c.meta.N != 2 || !c.meta.writtenBy(penPID, s.book.epoch(first)) ||
-		c.meta.Lease != -1 || c.meta.Ledger != 20 || c.meta.Last == nil || c.meta.Last.id() != recordOf(last).ID() {
+		c.meta.Lease != -1 || !c.meta.Clean || c.meta.Ledger != 20 || c.meta.Last == nil || c.meta.Last.id() != recordOf(last).ID() {
 		t.Errorf("committed %d with %s", c.offset, c.raw)
 	}
 	if api.cut > 0 {
@@ -190,7 +190,7 @@ func TestCutCallStaysWithinTheLease(t *testing.T) {
 	s.settled(7)
 	r.stop()
 	c := s.commit(0)
-	if c.offset != 5 || c.meta == nil || c.meta.Lease != 5 || api.cut != 1 {
+	if c.offset != 5 || c.meta == nil || c.meta.Lease != 5 || c.meta.Clean || api.cut != 1 {
 		t.Errorf("committed %d with %s, %d calls cut", c.offset, c.raw, api.cut)
 	}
 	heir := s.start(newAPI().call)

@@ -30,7 +30,8 @@ type takeover struct {
 	idle map[fence]bool // fences of this process under which no call was started
 	lost int64          // records that retention deleted before they were read
 
-	trusted bool // the metadata describes this ledger and this request log
+	replaced bool // the outcome topic is another one than was committed, under the same name
+	trusted  bool // the metadata describes this ledger and this request log
 }
 
 // run takes the partition over. The ledger is closed again on error.
@@ -212,7 +213,7 @@ func (t *takeover) replayStart(ctx context.Context) (int64, error) {
 	if t.trusted && t.commit.meta.Ledger > ledger.End {
 		t.log.Error().Int64("ledgerOffset", t.commit.meta.Ledger).Int64("end", ledger.End).
 			Msg("the outcome topic is another one than was committed; replaying all of it")
-		t.trusted = false
+		t.trusted, t.replaced = false, true
 	}
 	start := ledger.First
 	if t.trusted {
@@ -258,7 +259,7 @@ func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	switch {
 	case t.trusted && t.nobodyBetween(fence{m.PID, m.Epoch}, fenceOf(ledger)):
 		t.lease = min(m.Lease, t.end-1)
-	case t.commit.meta != nil || outcomes:
+	case t.trusted || t.replaced || outcomes:
 		// Somebody else wrote in between, or the commit says nothing: anything
 		// that stands in the log may have been called.
 		t.lease = t.end - 1

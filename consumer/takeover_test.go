@@ -24,6 +24,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		at      int64           // committed offset, where it is not the metadata's
 		text    string          // committed metadata, where it is not ours
 		deleted int64           // requests that retention has deleted
+		idle    []int16         // epochs in which this process held the ledger and called nothing
 		settled int             // outcomes in the ledger, of the first requests
 		bounds  func(worker.LedgerBounds) worker.LedgerBounds
 
@@ -42,6 +43,8 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "the dedupe window reaches further back", commit: func(*metadata) {}, settled: 5, offset: 5, lease: 7, from: 1,
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds { b.Since = 1; return b }},
 		{name: "another wrote in between", commit: func(m *metadata) { m.Epoch-- }, settled: 7, offset: 5, lease: 9, from: 3, ahead: 2},
+		{name: "only this process in between, and it called nothing", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3, 4}, settled: 5, offset: 5, lease: 7, from: 3},
+		{name: "this process in between, and one other", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3}, settled: 5, offset: 5, lease: 9, from: 3},
 		{name: "another producer id", commit: func(m *metadata) { m.PID++ }, settled: 5, offset: 5, lease: 9, from: 3},
 		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
 		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
@@ -65,6 +68,16 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 			}},
 		{name: "all outcomes are deleted", err: errLedgerTooShort, says: "set the offset of group g to",
 			bounds: func(worker.LedgerBounds) worker.LedgerBounds { return worker.LedgerBounds{First: 3, Since: 3, End: 3} }},
+		{name: "outcomes beyond the watermark are deleted", commit: func(m *metadata) { m.Ledger = 1 }, settled: 8, err: errLedgerTooShort, says: "or later",
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
+				b.First, b.Oldest = 3, start.Add(time.Second)
+				return b
+			}},
+		{name: "there were none, for the stop was clean", commit: func(m *metadata) { m.Ledger, m.Clean = 1, true }, settled: 5, offset: 5, lease: 7, from: 3,
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
+				b.First, b.Oldest = 3, start.Add(time.Second)
+				return b
+			}},
 		{name: "only outcomes of earlier requests are deleted", at: 6, settled: 8, offset: 6, lease: 9, from: 3, ahead: 2,
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
 				b.First, b.Oldest = 3, start.Add(3*time.Millisecond)
@@ -90,7 +103,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := s.consumer(nil)
-			got, position, err := r.takeOver(tp)
+			got, position, err := r.takeOver(tp, c.idle...)
 			if c.err != nil {
 				var wrong *worker.PartitionCountError
 				if !errors.Is(err, c.err) && !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.says) {
@@ -117,13 +130,16 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 }
 
 // takeOver takes a partition over without a group, and tells where its replay began.
-func (r *replica) takeOver(tp topicPartition) (*session, int64, error) {
+func (r *replica) takeOver(tp topicPartition, idle ...int16) (*session, int64, error) {
 	ledger, err := r.s.book.Fence(r.ctx, tp.topic, tp.partition)
 	if err != nil {
 		return nil, 0, err
 	}
 	replay := &replayStart{Ledger: ledger}
-	t := &takeover{c: r.Consumer, tp: tp, log: r.Log, position: func(int64, int64) {}}
+	t := &takeover{c: r.Consumer, tp: tp, log: r.Log, position: func(int64, int64) {}, idle: map[fence]bool{}}
+	for _, epoch := range idle {
+		t.idle[fence{penPID, epoch}] = true
+	}
 	s, err := t.settle(r.ctx, replay)
 	return s, replay.from, err
 }

@@ -353,9 +353,6 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 		}
 		if errors.Is(err, kafka.InvalidTransactionState) {
 			err = w.coord.endTransaction(w.ctx) // one of our own empty transactions is still open
-			if err == nil {
-				continue
-			}
 		}
 		if tooLarge(err) || w.ctx.Err() != nil {
 			return 0, errors.Join(err, w.Err())
@@ -376,7 +373,7 @@ func tooLarge(err error) bool {
 
 // refused tells errors after which nothing was written from those that leave it open.
 func refused(err error) bool {
-	return errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
+	return err == nil || errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
 		errors.Is(err, kafka.NotLeaderForPartition) || errors.Is(err, kafka.NotEnoughReplicas) ||
 		errors.Is(err, kafka.InvalidMessage)
 }
