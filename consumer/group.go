@@ -210,7 +210,9 @@ func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits m
 	c.Handler.Metrics.Rebalances.Inc()
 	var leaving []*hold
 	for tp, h := range c.holds {
-		h.check(commits[tp]) // also of one that is to be given up: it must not commit over its new owner
+		if now, ok := commits[tp]; ok {
+			h.check(now) // also one that is to be given up: it must not commit over its new owner
+		}
 		if c.assigned[tp] {
 			h.generation = gen.ID
 			continue

@@ -66,6 +66,7 @@ func (h *hold) run() {
 		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	fenced := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Second), backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(5*time.Minute), backoff.WithMaxElapsedTime(0))
+	said := ""
 	for h.ctx.Err() == nil {
 		started := time.Now()
 		err := h.once()
@@ -74,6 +75,7 @@ func (h *hold) run() {
 		}
 		if time.Since(started) > time.Minute { // it ran for a while: this trouble is a new one
 			pause.Reset()
+			said = ""
 		}
 		if time.Since(started) > 10*time.Minute {
 			fenced.Reset()
@@ -84,7 +86,10 @@ func (h *hold) run() {
 			delay = fenced.NextBackOff()
 		}
 		h.set(StateWaiting, err.Error())
-		h.log.Error().Err(err).Stringer("again", delay.Round(time.Millisecond)).Msg("partition stopped; its requests wait")
+		if said != err.Error() { // once, not at every try; the status has it too
+			said = err.Error()
+			h.log.Error().Err(err).Stringer("again", delay.Round(time.Millisecond)).Msg("partition stopped; its requests wait")
+		}
 		worker.Sleep(h.ctx, delay)
 	}
 }
