@@ -111,11 +111,12 @@ func (c *Consumer) commit(ctx context.Context, gen *kafka.Generation) error {
 		code, ok := codes[d.hold.tp]
 		switch {
 		case !ok:
-			failed = fmt.Errorf("%w: no answer for %s/%d", errUnknownEnd, d.hold.tp.topic, d.hold.tp.partition)
+			failed = errors.Join(failed, fmt.Errorf("%w: no answer for %s/%d", errUnknownEnd, d.hold.tp.topic, d.hold.tp.partition))
 		case code == kafka.RequestTimedOut:
-			failed = fmt.Errorf("%w: %w", errUnknownEnd, code)
+			failed = errors.Join(failed, fmt.Errorf("%w: %w", errUnknownEnd, code))
 		case code != 0:
-			failed = fmt.Errorf("commit of %s/%d: %w", d.hold.tp.topic, d.hold.tp.partition, code)
+			d.session.refusedSince.CompareAndSwap(nil, &sent)
+			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", d.hold.tp.topic, d.hold.tp.partition, code))
 		default:
 			d.hold.acknowledge(d.session, d.what, d.final, sent)
 		}

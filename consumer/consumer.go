@@ -82,7 +82,8 @@ type Consumer struct {
 
 	mu       sync.Mutex
 	holds    map[topicPartition]*hold
-	member   *kafka.Generation // the last assignment; nil = none yet
+	idle     map[topicPartition]map[fence]bool // fences of this process under which no call was started
+	member   *kafka.Generation                 // the last assignment; nil = none yet
 	assigned map[topicPartition]bool
 	stopping bool
 	trouble  string    // why there is no generation; empty when there is one
@@ -102,7 +103,7 @@ type topicPartition struct {
 func New(c Config) *Consumer {
 	return &Consumer{
 		Config: c, window: newWindow(c.Window, c.WindowBytes),
-		holds: map[topicPartition]*hold{}, assigned: map[topicPartition]bool{},
+		holds: map[topicPartition]*hold{}, idle: map[topicPartition]map[fence]bool{}, assigned: map[topicPartition]bool{},
 		wakeCommit: make(chan struct{}, 1), trouble: "not joined yet",
 	}
 }

@@ -20,7 +20,8 @@ const (
 func (s *session) fetch() {
 	at, trouble := s.start, error(nil)
 	for s.admit.Err() == nil {
-		next, err := s.fetchOnce(at, errors.Is(trouble, kafka.UnknownTopicOrPartition))
+		next, err := s.fetchOnce(at)
+		s.doubtful = s.doubtful || err != nil
 		if s.admit.Err() != nil {
 			return
 		}
@@ -40,8 +41,8 @@ func (s *session) fetch() {
 }
 
 // fetchOnce makes one fetch, takes its records in hand, and returns the offset
-// to go on at. If the topic was gone it first makes sure that it is the same.
-func (s *session) fetchOnce(at int64, gone bool) (int64, error) {
+// to go on at. After any trouble it first makes sure that the log is the same.
+func (s *session) fetchOnce(at int64) (int64, error) {
 	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
 		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
 		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
@@ -55,26 +56,29 @@ func (s *session) fetchOnce(at int64, gone bool) (int64, error) {
 	case err != nil:
 		return at, err
 	}
-	if gone {
-		if err := s.compareLog(page.HighWatermark); err != nil {
+	if s.doubtful {
+		if err := s.compareLog(page); err != nil {
 			return at, err
 		}
+		s.doubtful = false
 	}
 	return s.takeAll(page, at)
 }
 
 // compareLog ends the session if the last record taken is not in the log any
-// more: the topic was deleted and created again.
-func (s *session) compareLog(end int64) error {
-	if s.known == nil {
+// more: the topic was deleted and created again. One that retention has deleted
+// cannot be compared.
+func (s *session) compareLog(page *records.Page) error {
+	if s.known == nil || s.known.Offset < page.LogStartOffset {
 		return nil
 	}
-	rec, err := s.c.recordAt(s.admit, s.tp, s.known.Offset, end)
+	rec, err := s.c.recordAt(s.admit, s.tp, s.known.Offset, page.HighWatermark)
 	if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
 		return err
 	}
 	if rec == nil || rec.ID() != *s.known {
-		s.fail(fmt.Errorf("%w: topic %s was gone for a while", errOtherLog, s.tp.topic))
+		s.fail(fmt.Errorf("%w: the record at offset %d is not the one that was read", errOtherLog, s.known.Offset))
+		return errOtherLog
 	}
 	return nil
 }

@@ -49,9 +49,13 @@ type hold struct {
 	released   chan struct{} // closed when the hold is gone
 }
 
+// newHold is a hold that run starts; c.mu is held.
 func (c *Consumer) newHold(tp topicPartition) *hold {
+	if c.idle[tp] == nil {
+		c.idle[tp] = map[fence]bool{}
+	}
 	h := &hold{
-		c: c, tp: tp, state: StateTakeover, since: time.Now(), idle: map[fence]bool{}, final: make(chan struct{}),
+		c: c, tp: tp, state: StateTakeover, since: time.Now(), idle: c.idle[tp], final: make(chan struct{}),
 		ran: make(chan struct{}), released: make(chan struct{}),
 		log: c.Log.With().Str("topic", tp.topic).Int("partition", tp.partition).Logger(),
 	}

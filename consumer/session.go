@@ -23,14 +23,15 @@ type session struct {
 	log  zerolog.Logger
 	read committed // the commit that the takeover started from
 
-	ledger  Ledger
-	part    *worker.Partition
-	tracker *tracker
-	lease   *lease
-	share   *share
-	settled map[worker.RecordID]int64 // records at or beyond the watermark that have an outcome, and where
-	start   int64                     // first offset to fetch
-	known   *worker.RecordID          // the last record that was taken; nil while there is none
+	ledger   Ledger
+	part     *worker.Partition
+	tracker  *tracker
+	lease    *lease
+	share    *share
+	settled  map[worker.RecordID]int64 // records at or beyond the watermark that have an outcome, and where
+	start    int64                     // first offset to fetch
+	known    *worker.RecordID          // the last record that was taken; nil while there is none
+	doubtful bool                      // fetching has failed since known was last compared with the log
 
 	admit         context.Context // ends when no new call may start
 	stopAdmit     context.CancelFunc
@@ -42,6 +43,7 @@ type session struct {
 	blocked       atomic.Int64              // calls that wait for the ledger, not for a lease
 	wakePermit    chan struct{}             // capacity 1: there is one now
 	troubledSince atomic.Pointer[time.Time] // when fetching began to fail; nil = it works
+	refusedSince  atomic.Pointer[time.Time] // when commits began to be refused; nil = they are not
 	end           atomic.Int64              // end of the request partition as last seen
 	drained       atomic.Bool               // no job is left, and none will come
 
@@ -143,7 +145,7 @@ func (s *session) commitment() (commitment, bool, error) {
 		Offset: p.watermark, PID: pid, Epoch: epoch, Ledger: p.ledger, Lease: s.lease.renewal(),
 	}
 	if s.drained.Load() {
-		m.Lease, m.Clean = s.lease.trimmed(), p.ahead == 0
+		m.Lease, m.Clean = s.lease.trimmed(), p.ahead == 0 && s.work.Err() == nil
 	}
 	if p.known {
 		m.Last = fingerprint(p.last)
@@ -151,7 +153,8 @@ func (s *session) commitment() (commitment, bool, error) {
 	text, err := m.encode()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	news := s.sent.text == "" || p.watermark != s.sent.offset || m.Lease != s.sent.lease
+	news := s.sent.text == "" || p.watermark != s.sent.offset || m.Lease != s.sent.lease ||
+		m.Ledger != s.sent.ledger && s.established() && worker.Age(*s.committedAt.Load()) > commitRefresh
 	return commitment{offset: p.watermark, lease: m.Lease, ledger: m.Ledger, text: text}, news, err
 }
 
@@ -168,6 +171,7 @@ func (s *session) acknowledge(c commitment, sent time.Time) {
 	s.sent = c
 	s.mu.Unlock()
 	s.committedAt.Store(&sent)
+	s.refusedSince.Store(nil)
 	s.lease.durable(c.lease)
 	s.signal()
 }
@@ -196,11 +200,18 @@ func (s *session) unwell() string {
 	if since := s.troubledSince.Load(); since != nil && time.Since(*since) > unwellAfter {
 		return fmt.Sprintf("requests cannot be read since %s", time.Since(*since).Round(time.Second))
 	}
+	if since := s.refusedSince.Load(); since != nil && time.Since(*since) > unwellAfter {
+		return fmt.Sprintf("commits are refused since %s", time.Since(*since).Round(time.Second))
+	}
 	if s.blocked.Load() > 0 && s.stale() && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
 		return "the hold on the ledger cannot be confirmed"
 	}
 	return ""
 }
+
+// commitRefresh is how old a commit of an idle partition gets before it says
+// again where in the ledger a replay may start.
+const commitRefresh = time.Hour
 
 // unwellAfter is how long a broker may be slow before a replica calls itself unready.
 const unwellAfter = 10 * time.Second

@@ -29,7 +29,8 @@ func (l *Ledger) Bounds(ctx context.Context, partition int, since time.Time) (b 
 	return b, err
 }
 
-// oldest is the time of the first record at or after an offset; zero if there is none.
+// oldest is the time of the first batch at or after an offset, markers included:
+// everything that was deleted is older. It is zero if there is none.
 func (l *Ledger) oldest(ctx context.Context, ledger int, at, end int64) (time.Time, error) {
 	for at < end {
 		page, err := l.Records.Fetch(ctx, records.FetchRequest{
@@ -38,11 +39,11 @@ func (l *Ledger) oldest(ctx context.Context, ledger int, at, end int64) (time.Ti
 		if err != nil {
 			return time.Time{}, err
 		}
-		for rec, err := range page.Records() {
+		for b, err := range page.Batches() {
 			if err != nil {
 				return time.Time{}, err
 			}
-			return time.UnixMilli(rec.Timestamp), nil
+			return time.UnixMilli(b.MaxTimestamp), nil
 		}
 		if page.NextOffset <= at {
 			break

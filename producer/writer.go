@@ -159,6 +159,14 @@ func (w *Writer) Prove(ctx context.Context) error {
 	}
 }
 
+// probeAgain repeats a probe that nobody waits for.
+func (w *Writer) probeAgain() {
+	w.mu.Lock()
+	w.probes = append(w.probes, make(chan error, 1))
+	w.mu.Unlock()
+	w.nudge()
+}
+
 func (w *Writer) nudge() {
 	select {
 	case w.wake <- struct{}{}:
@@ -234,6 +242,10 @@ func (w *Writer) prove(probes []chan error) {
 		w.proven.Store(&sent)
 	case ctx.Err() == nil:
 		w.stop(err) // a definite answer; without one it is only not proven
+	default:
+		// The transaction may be open, and the coordinator would abort it with a
+		// new epoch, which fences us: finish it as soon as can be.
+		time.AfterFunc(time.Second, w.probeAgain)
 	}
 	for _, answer := range probes {
 		answer <- err

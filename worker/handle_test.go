@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,12 +299,12 @@ func TestRetriesEndWithTheLastErrorWithinTheLimits(t *testing.T) {
 
 func TestRetryAfterPausesTheSubAccountAndChargesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
+		var calls atomic.Int32 // two messages of the sub-account call at the same time
 		b := newBench(t, func(_ context.Context, target Target) Verdict {
 			if target.SubAccountID != "sub-1" {
 				return cancelled(1)
 			}
-			if calls++; calls <= 5 {
+			if calls.Add(1) <= 5 {
 				return Verdict{Retry: true, RetryAfter: time.Minute, Err: &Error{Kind: KindRateLimited, HTTPStatus: 429}}
 			}
 			return cancelled(1)

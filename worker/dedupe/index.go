@@ -51,11 +51,13 @@ type slot struct {
 	timestamp int64
 }
 
-// mark says that entries at and beyond a ledger offset were written at or
-// after a time. Marks turn an age into a ledger offset, so entries carry none.
+// mark stands at a ledger offset: the entry there was written at a time, and
+// every entry below not after another. Marks turn an age into a ledger offset,
+// so entries carry none.
 type mark struct {
 	ledger int64
 	at     time.Time
+	before time.Time // of the newest entry below
 }
 
 const (
@@ -89,10 +91,10 @@ func NewIndex(window time.Duration) *Index {
 func (x *Index) Put(k Key, e Entry, at time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.mark(e.Ledger, at)
 	if e.Ledger > x.last.ledger {
 		x.last = mark{ledger: e.Ledger, at: at}
 	}
-	x.mark(e.Ledger, at)
 	shard := x.slots[k[0]%shards]
 	if old, ok := shard[k]; ok && int64(old.ledger>>8) > e.Ledger {
 		return
@@ -112,7 +114,11 @@ func (x *Index) mark(ledger int64, at time.Time) {
 	if n > 0 && at.Sub(x.marks[n-1].at) < x.window/marksPerWindow {
 		return
 	}
-	x.marks = append(x.marks, mark{ledger: ledger, at: at})
+	before := x.last.at
+	if before.After(at) {
+		before = at
+	}
+	x.marks = append(x.marks, mark{ledger: ledger, at: at, before: before})
 }
 
 // Get returns the entry for k if there is one within the window.
@@ -149,10 +155,10 @@ func (x *Index) floor(now time.Time) int64 {
 	return x.marks[young-1].ledger
 }
 
-// young is the index of the first mark within the window.
+// young is the index of the first mark with an entry of the window below it.
 func (x *Index) young(now time.Time) int {
 	start := now.Add(-x.window)
-	return sort.Search(len(x.marks), func(i int) bool { return x.marks[i].at.After(start) })
+	return sort.Search(len(x.marks), func(i int) bool { return x.marks[i].before.After(start) })
 }
 
 // Sweep drops the expired entries of a part of the index; called 64 times it
