@@ -1,0 +1,41 @@
+package consumer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Fault: the coordinator refuses every commit, so no lease can be raised.
+// Promise: the partition says so and is not ready, but only after a while.
+func TestRefusedCommitsMakeAReplicaUnready(t *testing.T) {
+	s := newStage(t, 1)
+	r := s.start(newAPI().call)
+	s.publish(0, 0, 5)
+	s.committedAt(0, 5)
+	r.mu.Lock()
+	h := r.holds[topicPartition{topic, 0}]
+	r.mu.Unlock()
+	session, _ := h.current()
+	s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.OffsetMetadataTooLarge, Count: -1})
+	s.publish(0, 5, 10)
+	s.eventually("a refused commit", func() error {
+		if session.refusedSince.Load() == nil {
+			return fmt.Errorf("none yet")
+		}
+		return nil
+	})
+	if why := session.unwell(); why != "" {
+		t.Errorf("unready at once: %s", why)
+	}
+	long := time.Now().Add(-2 * unwellAfter)
+	session.refusedSince.Store(&long)
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "commits are refused") {
+		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
+	}
+}
