@@ -59,6 +59,17 @@ func TestAnOutcomeTopicThatBreaksTheGuaranteesStopsTheStart(t *testing.T) {
 	}
 }
 
+// worksNow proves that a replica which had to wait handles requests now.
+func (w *world) worksNow(r *replica) {
+	w.t.Helper()
+	w.waitReady(r)
+	w.waitRunning(r)
+	w.publish(batchOf(0, 10)...)
+	w.waitForOutcomes(10)
+	r.stop()
+	w.audit()
+}
+
 // Fault: a topic does not exist yet. Promise: the worker stays up, says which
 // one it waits for, and begins once it is there.
 func TestAWorkerWaitsForAMissingTopic(t *testing.T) {
@@ -71,12 +82,7 @@ func TestAWorkerWaitsForAMissingTopic(t *testing.T) {
 	cluster.CreateTopic(w.outcomes, 2, map[string]string{"retention.ms": "1209600000"})
 	w.waitUnready(r, w.requests)
 	cluster.CreateTopic(w.requests, 2, nil)
-	w.waitReady(r)
-	w.waitRunning(r)
-	w.publish(batchOf(0, 10)...)
-	w.waitForOutcomes(10)
-	r.stop()
-	w.audit()
+	w.worksNow(r)
 }
 
 // Fault: no broker listens. Promise: the worker stays up, says so, and begins
@@ -88,12 +94,7 @@ func TestAWorkerWaitsForAnUnreachableBroker(t *testing.T) {
 	r := w.startAt([]string{door.address}, "early")
 	w.waitUnready(r, "waiting for Kafka", "connection refused")
 	door.open(w.brokers[0])
-	w.waitReady(r)
-	w.waitRunning(r)
-	w.publish(batchOf(0, 10)...)
-	w.waitForOutcomes(10)
-	r.stop()
-	w.audit()
+	w.worksNow(r)
 }
 
 // Fault: the outcome topic got one partition more while the group was stopped.
