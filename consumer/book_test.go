@@ -19,6 +19,7 @@ type book struct {
 	epochs  map[topicPartition]int16
 
 	bounds func(worker.LedgerBounds) worker.LedgerBounds // what the topic's retention did; nil = nothing
+	replay func(context.Context) error                   // what a replay waits for; nil = nothing
 }
 
 const penPID = 7
@@ -127,7 +128,12 @@ func (p *pen) Append(o *worker.Outcome) worker.Receipt {
 }
 
 // Replay implements Ledger.
-func (p *pen) Replay(_ context.Context, from int64, visit func(worker.Settled), _ func(at, end int64)) error {
+func (p *pen) Replay(ctx context.Context, from int64, visit func(worker.Settled), _ func(at, end int64)) error {
+	if p.b.replay != nil {
+		if err := p.b.replay(ctx); err != nil {
+			return err
+		}
+	}
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
 	for i := int(from); i < p.end; i++ {

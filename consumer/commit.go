@@ -53,7 +53,7 @@ func (c *Consumer) readCommits(ctx context.Context, tps []topicPartition) (map[t
 // draft is one partition's part of a commit request.
 type draft struct {
 	hold    *hold
-	session *session
+	session *session // nil for a takeover in progress
 	what    commitment
 	final   bool
 }
@@ -66,6 +66,9 @@ func (c *Consumer) drafts() []draft {
 	var all []draft
 	for tp, h := range c.holds {
 		s, state := h.current()
+		if claimed := h.claims(); s == nil && claimed != nil && c.assigned[tp] {
+			all = append(all, draft{hold: h, what: *claimed})
+		}
 		if s == nil || !s.mayCommit() || (!c.assigned[tp] && state != StateDraining) {
 			continue
 		}
@@ -115,7 +118,9 @@ func (c *Consumer) commit(ctx context.Context, gen *kafka.Generation) error {
 		case code == kafka.RequestTimedOut:
 			failed = errors.Join(failed, fmt.Errorf("%w: %w", errUnknownEnd, code))
 		case code != 0:
-			d.session.refusedSince.CompareAndSwap(nil, &sent)
+			if d.session != nil {
+				d.session.refusedSince.CompareAndSwap(nil, &sent)
+			}
 			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", d.hold.tp.topic, d.hold.tp.partition, code))
 		default:
 			d.hold.acknowledge(d.session, d.what, d.final, sent)

@@ -37,8 +37,9 @@ type hold struct {
 	state      State
 	reason     string
 	since      time.Time
-	session    *session   // nil while there is none
-	seen       *committed // what a generation that began during a takeover found
+	session    *session    // nil while there is none
+	claimed    *commitment // of a takeover in progress, to be committed; nil = none
+	seen       *committed  // what a generation that began during a takeover found
 	replayAt   int64
 	replayTo   int64
 	final      chan struct{} // closed when the final commit was acknowledged
@@ -102,9 +103,10 @@ func (h *hold) run() {
 // session drained.
 func (h *hold) once() error {
 	h.begin()
-	t := &takeover{c: h.c, tp: h.tp, log: h.log, position: h.replayed, idle: h.idle}
+	t := &takeover{c: h.c, tp: h.tp, log: h.log, position: h.replayed, claim: h.claim, idle: h.idle}
 	s, err := t.run(h.ctx)
 	if err != nil {
+		h.claim(nil)
 		return err
 	}
 	h.attach(s)
@@ -125,7 +127,22 @@ func (h *hold) begin() {
 	h.set(StateTakeover, "")
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen = nil
+	h.seen, h.claimed = nil, nil
+}
+
+// claim asks for a commit in the name of a takeover that is not complete yet;
+// nil takes it back.
+func (h *hold) claim(what *commitment) {
+	h.mu.Lock()
+	h.claimed = what
+	h.mu.Unlock()
+	h.c.requestCommit()
+}
+
+func (h *hold) claims() *commitment {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.claimed
 }
 
 // attach makes s the hold's session. A hold that is being released drains it at
@@ -133,7 +150,7 @@ func (h *hold) begin() {
 func (h *hold) attach(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.session = s
+	h.session, h.claimed = s, nil
 	if s != nil && h.state != StateDraining {
 		h.state, h.reason, h.since = StateRunning, "", time.Now()
 	}
@@ -217,11 +234,17 @@ func (h *hold) awaitFinalCommit() {
 // next owner can do without it.
 const finalCommitTimeout = 2 * time.Second
 
-// acknowledge notes a commit of the hold's session.
+// acknowledge notes a commit of the hold's session, or of its takeover.
 func (h *hold) acknowledge(s *session, c commitment, final bool, sent time.Time) {
-	s.acknowledge(c, sent)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s == nil {
+		if h.claimed != nil && h.claimed.text == c.text {
+			h.claimed = nil
+		}
+		return
+	}
+	s.acknowledge(c, sent)
 	if final && !h.finished {
 		h.finished = true
 		close(h.final)

@@ -26,6 +26,7 @@ type takeover struct {
 	last     *worker.RecordID
 	lease    int64
 	position func(at, end int64) // replay progress
+	claim    func(*commitment)   // has it committed while the replay goes on
 
 	idle map[fence]bool // fences of this process under which no call was started
 	lost int64          // records that retention deleted before they were read
@@ -75,6 +76,12 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
+	if t.trusted {
+		t.inherit(ledger, true)
+		if err := t.signCommit(ledger); err != nil {
+			return nil, err
+		}
+	}
 	s := &session{
 		c: t.c, tp: t.tp, log: t.log, read: t.commit, ledger: ledger, settled: map[worker.RecordID]int64{}, start: t.offset,
 		part: &worker.Partition{
@@ -93,7 +100,9 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
-	t.inherit(ledger, found > 0)
+	if !t.trusted {
+		t.inherit(ledger, found > 0)
+	}
 	s.part.Inherited = t.lease
 	s.lease = newLease(t.lease)
 	s.tracker = newTracker(t.offset, t.last, ledger.Next)
@@ -266,6 +275,20 @@ func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	default:
 		t.lease = -1
 	}
+}
+
+// signCommit has the commit that was found written again under our own epoch,
+// before the replay, which may take long: whoever takes over from a takeover
+// that was cut short then sees that nobody has called in between.
+func (t *takeover) signCommit(ledger Ledger) error {
+	m := *t.commit.meta
+	m.Offset, m.Lease = t.offset, t.lease
+	m.PID, m.Epoch = ledger.Identity()
+	text, err := m.encode()
+	if err == nil {
+		t.claim(&commitment{offset: m.Offset, lease: m.Lease, ledger: m.Ledger, text: text})
+	}
+	return err
 }
 
 // fence names a hold on a ledger.

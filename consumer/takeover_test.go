@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +131,41 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 	}
 }
 
+// Fault: an owner ends in the middle of its replay. Promise: who comes next still
+// knows the lease that was left, and does not take the whole log for called.
+func TestATakeoverCutShortLeavesTheLeaseAsItWas(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 10)
+	rec := recordOf(request(0, 4))
+	rec.Offset = 4
+	for n := range 5 {
+		settled := recordOf(request(0, n))
+		settled.Offset = int64(n)
+		s.book.settle(first, settled)
+	}
+	s.book.epochs[first] = 4
+	s.commitAs(func(*metadata) {}, metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 5, PID: penPID, Epoch: 4,
+		Last: fingerprint(rec.ID()), Ledger: 3, Lease: 7}, 0, "")
+	s.book.replay = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	cut := s.start(newAPI().call)
+	s.eventually("the commit of the new owner", func() error {
+		if m := s.commit(0).meta; m == nil || m.Epoch != 5 {
+			return fmt.Errorf("committed %+v", m)
+		}
+		return nil
+	})
+	cut.stop()
+	if m := s.commit(0).meta; m.Lease != 7 || m.Offset != 5 || m.Ledger != 3 {
+		t.Errorf("committed before the replay: %+v", m)
+	}
+	s.book.replay = nil
+	heir := s.start(newAPI().call)
+	s.settled(10)
+	if line := heir.log.line("partition taken over"); !strings.Contains(line, `"lease":7`) {
+		t.Errorf("the next owner inherits another lease: %s", line)
+	}
+}
+
 // takeOver takes a partition over without a group, and tells where its replay began.
 func (r *replica) takeOver(tp topicPartition, idle ...int16) (*session, int64, error) {
 	ledger, err := r.s.book.Fence(r.ctx, tp.topic, tp.partition)
@@ -136,7 +173,7 @@ func (r *replica) takeOver(tp topicPartition, idle ...int16) (*session, int64, e
 		return nil, 0, err
 	}
 	replay := &replayStart{Ledger: ledger}
-	t := &takeover{c: r.Consumer, tp: tp, log: r.Log, position: func(int64, int64) {}, idle: map[fence]bool{}}
+	t := &takeover{c: r.Consumer, tp: tp, log: r.Log, position: func(int64, int64) {}, claim: func(*commitment) {}, idle: map[fence]bool{}}
 	for _, epoch := range idle {
 		t.idle[fence{penPID, epoch}] = true
 	}
