@@ -20,7 +20,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-kafka faults-kafka packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -29,6 +29,7 @@ help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
 	@echo 'make test-unit    only the tests that need nothing but Go'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
+	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
 	@echo 'make build        bin/smscancel, static'
 	@echo 'make image        the container image $(IMAGE)'
 	@echo 'make kafka-image  a Kafka image for the tests, without an image registry'
@@ -53,6 +54,10 @@ test-kafka: packages kafka-image-if-missing
 	@rm -f '$(NOT_RUN)'
 	@set -e; packages=$$(cat bin/packages-kafka.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 25m $$packages; fi
+
+# The same tests as in every run, with more of everything.
+faults-kafka: kafka-image-if-missing
+	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test $(RACE) -count=1 -timeout 6h -v ./integration
 
 # Packages whose tests depend on kafkatest, directly or not, and all others.
 packages:

@@ -78,7 +78,7 @@ func (w *world) countOutcomes() int { return len(readTopic(w.t, w.brokers, w.out
 
 // audit is what a run left behind, read whole.
 type audit struct {
-	outcomes map[place]*worker.Outcome
+	outcomes map[string]*worker.Outcome // by id
 	byStatus map[worker.Status]int
 	unclear  int
 	calls    int
@@ -88,33 +88,38 @@ type audit struct {
 // that contradicts what the API did.
 func (w *world) audit() audit {
 	w.t.Helper()
-	a := audit{outcomes: map[place]*worker.Outcome{}, byStatus: map[worker.Status]int{}, calls: len(w.sim.Calls())}
-	requests := map[place]*kgo.Record{}
-	for _, r := range readTopic(w.t, w.brokers, w.requests) {
-		requests[place{r.Topic, int(r.Partition), r.Offset}] = r
+	a := audit{outcomes: map[string]*worker.Outcome{}, byStatus: map[worker.Status]int{}, calls: len(w.sim.Calls())}
+	requests := map[string]*kgo.Record{} // by the id that the outcome must have
+	for _, r := range append(readTopic(w.t, w.brokers, w.requests), w.deleted...) {
+		requests[w.outcomeID(r)] = r
 	}
 	for _, r := range readTopic(w.t, w.brokers, w.outcomes) {
 		o := w.checkRecord(r)
-		at := place{o.Source.Topic, o.Source.Partition, o.Source.Offset}
-		if requests[at] == nil {
-			w.t.Errorf("outcome at %d/%d is of a request that does not exist: %+v", r.Partition, r.Offset, at)
+		if requests[o.OutcomeID] == nil {
+			w.t.Errorf("outcome at %d/%d is of a request that does not exist: %+v", r.Partition, r.Offset, o)
 		}
-		if other := a.outcomes[at]; other != nil {
-			w.t.Errorf("request %+v has two outcomes:\n%+v\n%+v", at, other, o)
+		if other := a.outcomes[o.OutcomeID]; other != nil {
+			w.t.Errorf("request %+v has two outcomes:\n%+v\n%+v", at(requests[o.OutcomeID]), other, o)
 		}
-		a.outcomes[at] = o
+		a.outcomes[o.OutcomeID] = o
 		a.byStatus[o.Status]++
 		if o.Ambiguous {
 			a.unclear++
 		}
 	}
-	for at := range requests {
-		if a.outcomes[at] == nil {
-			w.t.Errorf("request %+v has no outcome", at)
+	for id, r := range requests {
+		if a.outcomes[id] == nil {
+			w.t.Errorf("request %+v has no outcome", at(r))
 		}
 	}
 	w.compareWithAPI(a)
 	return a
+}
+
+// outcomeID is the id of a request's outcome. Unlike its offset it names the
+// request also where the topic was deleted and created again.
+func (w *world) outcomeID(r *kgo.Record) string {
+	return worker.OutcomeID(w.cluster.ID(), r.Topic, int(r.Partition), r.Offset, r.Timestamp)
 }
 
 // checkRecord checks one outcome record by itself.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"smscancel/integration/kafkatest"
 	"smscancel/integration/simulator"
@@ -66,6 +67,8 @@ type world struct {
 	keyFile  string
 	parts    int // of the request topic
 	n        int // partitions of the outcome topic
+
+	deleted []*kgo.Record // requests that were handled and then deleted with their topic or by retention
 }
 
 func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options simulator.Options) *world {

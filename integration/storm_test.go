@@ -21,7 +21,7 @@ import (
 func TestEveryRequestHasOneOutcomeInAStorm(t *testing.T) {
 	kafkatest.Require(t)
 	seed := uint64(number("SMSCANCEL_STORM_SEED", int(time.Now().UnixNano()&0xffffff)))
-	steps := number("SMSCANCEL_STORM_STEPS", 25)
+	steps := number("SMSCANCEL_STORM_STEPS", length(25, 150))
 	t.Logf("SMSCANCEL_STORM_SEED=%d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
 	w := newWorld(t, kafkatest.Shared(t), 6, simulator.Options{Faults: simulator.Faults{
