@@ -23,7 +23,7 @@ type configFile struct {
 	mistakes usageError // of the file as such
 }
 
-// fileOnly are the keys that are no flags; see WorkerConfig.
+// fileOnly are the keys that are no flags; see process.Config.
 var fileOnly = map[string]bool{"sub-accounts": true, "paused": true, "withdrawn-campaigns": true}
 
 // notInFile are the flags that are no keys.

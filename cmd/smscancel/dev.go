@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
+	"smscancel/cmd/smscancel/process"
 	"smscancel/consumer/records"
 	"smscancel/integration/broker"
 	"smscancel/integration/simulator"
@@ -73,6 +74,8 @@ type dev struct {
 	broker *broker.Broker
 	api    *simulator.Server
 	client *kafka.Client
+
+	disconnect func() // the client
 }
 
 func (d *dev) run(ctx context.Context) error {
@@ -86,9 +89,13 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	proc, err := process.New(cfg, d.log)
+	if err != nil {
+		return err
+	}
 	listening := make(chan string, 1)
 	failed := make(chan error, 1)
-	go func() { failed <- runWorker(ctx, cfg, d.log, func(addr string) { listening <- addr }) }()
+	go func() { failed <- proc.Run(ctx, func(addr string) { listening <- addr }) }()
 	select {
 	case addr := <-listening:
 		fmt.Fprintf(d.out, "broker  %s\napi     %s\nstatus  http://%s\n", d.broker.Addr(), d.api.URL(), addr)
@@ -134,8 +141,8 @@ func (d *dev) start(ctx context.Context) (err error) {
 		d.broker.Close()
 		return err
 	}
-	d.client = cluster{brokers: []string{d.broker.Addr()}}.client("smscancel-dev", devRequestTopic, devOutcomeTopic)
-	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
+	d.client, d.disconnect = process.Cluster{Brokers: []string{d.broker.Addr()}}.Client("smscancel-dev", devRequestTopic, devOutcomeTopic)
+	ctx, cancel := context.WithTimeout(ctx, process.IOTimeout)
 	defer cancel()
 	return broker.CreateTopics(ctx, d.client, 1,
 		broker.Topic{Name: devRequestTopic, Partitions: devPartitions},
@@ -159,7 +166,7 @@ func scenarioBeside(file string) string {
 }
 
 // workerConfig is that of `smscancel worker` with the addresses of this dev.
-func (d *dev) workerConfig() (WorkerConfig, error) {
+func (d *dev) workerConfig() (process.Config, error) {
 	env := environment{
 		args: []string{"worker", "--brokers", d.broker.Addr(), "--api-url", d.api.URL(), "--http-addr", d.freeHTTPAddr(),
 			"--attempt-timeout", devAttemptTimeout.String(), "--request-topic", devRequestTopic, "--outcome-topic", devOutcomeTopic},
@@ -168,7 +175,7 @@ func (d *dev) workerConfig() (WorkerConfig, error) {
 	}
 	parsed, err := parse(env)
 	if err != nil {
-		return WorkerConfig{}, err
+		return process.Config{}, err
 	}
 	var mistakes usageError
 	cfg := parsed.(*WorkerCmd).config(env, &mistakes, func(error) {})
@@ -194,6 +201,7 @@ func (d *dev) freeHTTPAddr() string {
 }
 
 func (d *dev) stop() {
+	d.disconnect()
 	d.api.Close()
 	d.broker.Close()
 }

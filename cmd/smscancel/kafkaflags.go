@@ -12,6 +12,8 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"smscancel/cmd/smscancel/process"
 )
 
 // KafkaFlags are those of every command that talks to Kafka.
@@ -27,7 +29,7 @@ type KafkaFlags struct {
 }
 
 // cluster checks the flags and returns the way to the cluster.
-func (f *KafkaFlags) cluster(mistakes *usageError) cluster {
+func (f *KafkaFlags) cluster(mistakes *usageError) process.Cluster {
 	mistakes.want(len(f.Brokers) > 0, "brokers", "", "name at least one broker as HOST:PORT")
 	for _, broker := range f.Brokers {
 		_, shown, found := strings.Cut(broker, "@") // what stands before it may be a password
@@ -36,7 +38,7 @@ func (f *KafkaFlags) cluster(mistakes *usageError) cluster {
 		}
 		mistakes.want(isHostPort(broker) && !found, "brokers", shown, "each broker is HOST:PORT")
 	}
-	return cluster{brokers: f.Brokers, tls: f.tls(mistakes), sasl: f.sasl(mistakes)}
+	return process.Cluster{Brokers: f.Brokers, TLS: f.tls(mistakes), SASL: f.sasl(mistakes)}
 }
 
 func isHostPort(address string) bool {

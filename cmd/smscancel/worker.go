@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/rs/zerolog"
+
+	"smscancel/cmd/smscancel/process"
 )
 
 // WorkerCmd is `smscancel worker`.
@@ -25,7 +27,11 @@ func (c *WorkerCmd) Run(ctx context.Context, env environment) error {
 		return mistakes
 	}
 	log = c.logger(env.stderr)
-	return runWorker(ctx, cfg, log, func(addr string) { log.Info().Str("addr", addr).Msg("status server") })
+	worker, err := process.New(cfg, log)
+	if err != nil {
+		return err
+	}
+	return worker.Run(ctx, func(addr string) { log.Info().Str("addr", addr).Msg("status server") })
 }
 
 // check notes the mistakes that can be found although others were found before.

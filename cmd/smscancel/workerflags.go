@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"smscancel/cmd/smscancel/process"
 	"smscancel/worker/api"
 )
 
@@ -46,38 +47,6 @@ type WorkerFlags struct {
 	DrainTimeout option[time.Duration] `group:"Run" default:"25s" placeholder:"DURATION" help:"How long a stop may take [${default}]."`
 }
 
-// WorkerConfig is what a worker runs with. Rates are calls per second, 0 means
-// no limit.
-type WorkerConfig struct {
-	Cluster        cluster
-	Group          string
-	RequestTopics  []string // highest priority first
-	OutcomeTopic   string
-	SessionTimeout time.Duration
-
-	APIURL            string
-	APICAFile         string
-	Keys              api.Keys
-	DefaultSubAccount string
-	AttemptTimeout    time.Duration
-
-	Window         int
-	Concurrency    int
-	RateLimit      float64
-	RateLimitTotal float64
-	SubAccountRate map[string]float64 // sub-accounts.ID.rate-limit of the file
-
-	RetryInitial     time.Duration
-	RetryMaxInterval time.Duration
-	RetryMaxElapsed  time.Duration // 0 = no limit
-	RetryMaxAttempts int           // 0 = no limit
-	RetryAfterMax    time.Duration
-
-	DedupeWindow time.Duration
-	HTTPAddr     string // empty = none
-	DrainTimeout time.Duration
-}
-
 const subAccountRule = "a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &"
 
 var (
@@ -87,9 +56,9 @@ var (
 
 // config checks the flags and returns what the worker runs with. reportKey is
 // told of keys that cannot be read again later.
-func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey func(error)) WorkerConfig {
-	c := WorkerConfig{
-		Cluster: f.cluster(mistakes), Group: f.Group, RequestTopics: f.RequestTopic, OutcomeTopic: f.OutcomeTopic,
+func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey func(error)) process.Config {
+	c := process.Config{
+		Version: version, Cluster: f.cluster(mistakes), Group: f.Group, RequestTopics: f.RequestTopic, OutcomeTopic: f.OutcomeTopic,
 		SessionTimeout: f.SessionTimeout.value, APIURL: f.APIURL, APICAFile: f.APICAFile, DefaultSubAccount: f.DefaultSubAccount,
 		AttemptTimeout: f.AttemptTimeout.value, Window: f.Window.value, Concurrency: f.Concurrency.value,
 		RateLimit: f.RateLimit.value, RateLimitTotal: f.RateLimitTotal.value,

@@ -34,6 +34,7 @@ type Config struct {
 	AttemptTimeout time.Duration // of one attempt, connecting included; 0 = 10 s
 	UserAgent      string        // empty = smscancel
 	Concurrency    int           // calls at once, and so connections kept; 0 = 1024
+	Connect        ConnectFunc   // how to reach the API; nil = TCP
 }
 
 // Client makes calls to one API host. It is safe for concurrent use.
@@ -50,6 +51,9 @@ var _ worker.Caller = (*Client)(nil)
 // New checks the configuration and returns a client. All mistakes are reported
 // together.
 func New(cfg Config) (*Client, error) {
+	if cfg.Connect != nil {
+		return newClient(cfg, cfg.Connect.controlled)
+	}
 	return newClient(cfg, dialTCP)
 }
 

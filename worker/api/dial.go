@@ -14,6 +14,20 @@ import (
 	"time"
 )
 
+// ConnectFunc opens a connection to the API's host and port in place of TCP. TLS
+// comes on top where the URL says https.
+type ConnectFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// controlled shows the address to control, which sees it resolved with TCP.
+func (connect ConnectFunc) controlled(ctx context.Context, network, addr string, control controlFunc) (net.Conn, error) {
+	if control != nil {
+		if err := control(network, addr, nil); err != nil {
+			return nil, err
+		}
+	}
+	return connect(ctx, network, addr)
+}
+
 // connectFunc opens a TCP connection.
 type connectFunc func(ctx context.Context, network, addr string, control controlFunc) (net.Conn, error)
 

@@ -1,6 +1,10 @@
-package main
+// Package process is one worker, wired together: API client, ledger, handler
+// and group member. It reads no flags and prints nothing. `smscancel worker` and
+// `smscancel dev` run it, and the tests that bring a network of their own.
+package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -26,11 +30,47 @@ import (
 // windowBytes is the other limit of --window: values of records in hand.
 const windowBytes = 64 << 20
 
-// process is one worker, wired together.
-type process struct {
-	cfg       WorkerConfig
-	instance  string
+// Config is what a worker runs with. Rates are calls per second, 0 means no
+// limit.
+type Config struct {
+	Version  string
+	Instance string // names this process in logs and User-Agent; empty = host name and a random part
+
+	Cluster        Cluster
+	Group          string
+	RequestTopics  []string // highest priority first
+	OutcomeTopic   string
+	SessionTimeout time.Duration
+
+	APIURL            string
+	APICAFile         string
+	APIConnect        api.ConnectFunc // nil = TCP
+	Keys              api.Keys
+	DefaultSubAccount string
+	AttemptTimeout    time.Duration
+
+	Window         int
+	Concurrency    int
+	RateLimit      float64
+	RateLimitTotal float64
+	SubAccountRate map[string]float64 // sub-accounts.ID.rate-limit of the file
+
+	RetryInitial     time.Duration
+	RetryMaxInterval time.Duration
+	RetryMaxElapsed  time.Duration // 0 = no limit
+	RetryMaxAttempts int           // 0 = no limit
+	RetryAfterMax    time.Duration
+
+	DedupeWindow time.Duration
+	HTTPAddr     string // empty = none
+	DrainTimeout time.Duration
+}
+
+// Process is one worker.
+type Process struct {
+	cfg       Config
 	log       zerolog.Logger
+	api       *api.Client
 	metrics   *metrics.Metrics
 	recent    *status.Recent
 	admission *admission.Admission
@@ -41,22 +81,29 @@ type process struct {
 	waiting  string             // what keeps the process from joining the group
 }
 
-// runWorker runs a worker until ctx ends. listening is told the address of the
-// status server, if there is one.
-func runWorker(ctx context.Context, cfg WorkerConfig, log zerolog.Logger, listening func(addr string)) error {
-	p := &process{cfg: cfg, instance: instanceName(), metrics: metrics.New(), recent: &status.Recent{}, waiting: "starting"}
-	p.log = log.With().Str("instance", p.instance).Logger()
-	client, err := api.New(api.Config{
-		BaseURL: cfg.APIURL, Keys: cfg.Keys, CAFile: cfg.APICAFile, AttemptTimeout: cfg.AttemptTimeout,
-		UserAgent: fmt.Sprintf("smscancel/%s (%s)", version, p.instance), Concurrency: cfg.Concurrency,
+// New makes a worker that Run starts.
+func New(cfg Config, log zerolog.Logger) (*Process, error) {
+	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
+	p := &Process{cfg: cfg, metrics: metrics.New(), recent: &status.Recent{}, waiting: "starting"}
+	p.log = log.With().Str("instance", cfg.Instance).Logger()
+	var err error
+	p.api, err = api.New(api.Config{
+		BaseURL: cfg.APIURL, Keys: cfg.Keys, CAFile: cfg.APICAFile, AttemptTimeout: cfg.AttemptTimeout, Connect: cfg.APIConnect,
+		UserAgent: fmt.Sprintf("smscancel/%s (%s)", cfg.Version, cfg.Instance), Concurrency: cfg.Concurrency,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer client.Close()
-	p.wire(client)
-	if cfg.HTTPAddr != "" {
-		server, err := status.Listen(cfg.HTTPAddr, p.metrics.Registry, p.status)
+	p.wire()
+	return p, nil
+}
+
+// Run works until ctx ends. listening is told the address of the status server,
+// if there is one.
+func (p *Process) Run(ctx context.Context, listening func(addr string)) error {
+	defer p.api.Close()
+	if p.cfg.HTTPAddr != "" {
+		server, err := status.Listen(p.cfg.HTTPAddr, p.metrics.Registry, p.Status)
 		if err != nil {
 			return err
 		}
@@ -65,6 +112,9 @@ func runWorker(ctx context.Context, cfg WorkerConfig, log zerolog.Logger, listen
 	}
 	return p.run(ctx)
 }
+
+// Metrics are those that the status server shows.
+func (p *Process) Metrics() *metrics.Metrics { return p.metrics }
 
 // instanceName tells the processes of a host apart, in logs and User-Agent.
 func instanceName() string {
@@ -76,13 +126,13 @@ func instanceName() string {
 }
 
 // wire makes the part of the worker that needs no Kafka.
-func (p *process) wire(caller worker.Caller) {
+func (p *Process) wire() {
 	p.admission = admission.New(admission.Config{
 		Concurrency: p.cfg.Concurrency, RatePerSubAccount: p.cfg.RateLimit, RateTotal: p.cfg.RateLimitTotal,
 		OverridesPerSubAccount: p.cfg.SubAccountRate, RetryAfterMax: p.cfg.RetryAfterMax,
 	})
 	p.handler = &worker.Handler{
-		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: caller, Admission: p.admission,
+		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: p.api, Admission: p.admission,
 		Retry: worker.RetryPolicy{
 			Initial: p.cfg.RetryInitial, MaxInterval: p.cfg.RetryMaxInterval,
 			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
@@ -92,15 +142,16 @@ func (p *process) wire(caller worker.Caller) {
 }
 
 // run reaches the cluster, checks the ledger, and takes part in the group.
-func (p *process) run(ctx context.Context) error {
+func (p *Process) run(ctx context.Context) error {
 	topics := append([]string{p.cfg.OutcomeTopic}, p.cfg.RequestTopics...)
-	client := p.cfg.Cluster.client(p.instance, topics...)
+	client, disconnect := p.cfg.Cluster.Client(p.cfg.Instance, topics...)
+	defer disconnect()
 	ledger, err := p.openLedger(ctx, client, topics)
 	if ledger == nil {
 		return err
 	}
 	c := consumer.New(consumer.Config{
-		Client: client, Records: ledger.Records, Dialer: p.cfg.Cluster.dialer(p.instance), Brokers: []string{anyBroker},
+		Client: client, Records: ledger.Records, Dialer: p.cfg.Cluster.dialer(p.cfg.Instance), Brokers: []string{anyBroker},
 		ClusterID: ledger.ClusterID, Group: p.cfg.Group, Topics: p.cfg.RequestTopics, OutcomeTopic: p.cfg.OutcomeTopic, N: ledger.Partitions,
 		SessionTimeout: p.cfg.SessionTimeout, AttemptTimeout: p.cfg.AttemptTimeout, DrainTimeout: p.cfg.DrainTimeout,
 		DedupeWindow: p.cfg.DedupeWindow, Window: p.cfg.Window, WindowBytes: windowBytes,
@@ -115,7 +166,7 @@ func (p *process) run(ctx context.Context) error {
 // openLedger waits for brokers and topics, which are weather, and refuses an
 // outcome topic that breaks the guarantees, which is a mistake. It returns nil
 // without an error when ctx ended first.
-func (p *process) openLedger(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, error) {
+func (p *Process) openLedger(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, error) {
 	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		ledger, found, err := p.inspect(ctx, client, topics)
 		switch {
@@ -138,8 +189,8 @@ func (p *process) openLedger(ctx context.Context, client *kafka.Client, topics [
 	}
 }
 
-func (p *process) inspect(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, producer.Settings, error) {
-	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
+func (p *Process) inspect(ctx context.Context, client *kafka.Client, topics []string) (*producer.Ledger, producer.Settings, error) {
+	ctx, cancel := context.WithTimeout(ctx, IOTimeout)
 	defer cancel()
 	for _, topic := range topics {
 		if _, err := producer.PartitionCount(ctx, client, topic); err != nil {
@@ -162,18 +213,18 @@ func (p *process) inspect(ctx context.Context, client *kafka.Client, topics []st
 }
 
 // waitFor notes what the process waits for, and says so when it is news.
-func (p *process) waitFor(err error) {
+func (p *Process) waitFor(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.waiting != err.Error() {
-		p.log.Warn().Err(err).Strs("brokers", p.cfg.Cluster.brokers).Msg("waiting for Kafka")
+		p.log.Warn().Err(err).Strs("brokers", p.cfg.Cluster.Brokers).Msg("waiting for Kafka")
 	}
 	p.waiting = err.Error()
 }
 
-// status is the answer of /api/status; it also refreshes the gauges.
-func (p *process) status() status.Status {
-	s := status.Status{Instance: p.instance, Version: version, Partitions: []status.Partition{}, SubAccounts: []status.SubAccount{}, Errors: p.recent.List()}
+// Status is the answer of /api/status; it also refreshes the gauges.
+func (p *Process) Status() status.Status {
+	s := status.Status{Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, SubAccounts: []status.SubAccount{}, Errors: p.recent.List()}
 	snapshot := p.admission.Snapshot()
 	for _, sub := range snapshot.SubAccounts {
 		shown := status.SubAccount{SubAccountID: sub.ID, RateAllowed: sub.Rate, Waiting: sub.Waiting, InFlight: sub.InFlight}

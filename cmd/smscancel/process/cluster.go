@@ -1,0 +1,126 @@
+package process
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+)
+
+// IOTimeout bounds exchanges that set no deadline of their own, SASL's among them.
+const IOTimeout = 30 * time.Second
+
+const (
+	dialTimeout = 5 * time.Second
+	metadataTTL = time.Second // how long a moved leader goes unnoticed
+
+	// anyBroker stands for "one of the bootstrap brokers": kafka-go's consumer
+	// group always tries the first of its list, and stands still while that one hangs.
+	anyBroker = "bootstrap.invalid:9092"
+)
+
+// Cluster is how a process reaches Kafka.
+type Cluster struct {
+	Brokers []string
+	TLS     *tls.Config    // nil = no TLS
+	SASL    sasl.Mechanism // nil = no SASL
+
+	// Connect opens a connection to a broker; nil = TCP.
+	Connect func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Client is the one client of a process; topics are those whose leaders it
+// needs. disconnect closes its connections, those in use when they become idle.
+func (c Cluster) Client(id string, topics ...string) (client *kafka.Client, disconnect func()) {
+	transport := &kafka.Transport{
+		ClientID: id, Dial: c.dial, SASL: c.SASL, DialTimeout: dialTimeout,
+		MetadataTTL: metadataTTL, MetadataTopics: topics,
+	}
+	return &kafka.Client{Addr: kafka.TCP(c.Brokers...), Timeout: IOTimeout, Transport: transport}, transport.CloseIdleConnections
+}
+
+// dialer is for the consumer group, which has connections of its own.
+func (c Cluster) dialer(id string) *kafka.Dialer {
+	return &kafka.Dialer{ClientID: id, DialFunc: c.dial, SASLMechanism: c.SASL, Timeout: dialTimeout}
+}
+
+// dial connects to a broker, with TLS if configured, and sees to it that no
+// exchange can hang for ever.
+func (c Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if address == anyBroker {
+		address = c.Brokers[rand.IntN(len(c.Brokers))]
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := c.connect(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		if conn, err = c.handshake(ctx, conn, address); err != nil {
+			return nil, err
+		}
+	}
+	return &deadlineConn{Conn: conn}, nil
+}
+
+func (c Cluster) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.Connect != nil {
+		return c.Connect(ctx, network, address)
+	}
+	return (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
+}
+
+func (c Cluster) handshake(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
+	config := c.TLS.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(address)
+	}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS with broker %s: %w", address, err)
+	}
+	return secured, nil
+}
+
+// deadlineConn gives a deadline to reads and writes that have none.
+type deadlineConn struct {
+	net.Conn
+	explicit atomic.Bool
+}
+
+func (c *deadlineConn) Read(b []byte) (int, error) {
+	if !c.explicit.Load() {
+		c.Conn.SetReadDeadline(time.Now().Add(IOTimeout)) //nolint:errcheck // the read will tell
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *deadlineConn) Write(b []byte) (int, error) {
+	if !c.explicit.Load() {
+		c.Conn.SetWriteDeadline(time.Now().Add(IOTimeout)) //nolint:errcheck // the write will tell
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *deadlineConn) SetDeadline(t time.Time) error {
+	c.explicit.Store(!t.IsZero())
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *deadlineConn) SetWriteDeadline(t time.Time) error {
+	c.explicit.Store(!t.IsZero())
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *deadlineConn) SetReadDeadline(t time.Time) error {
+	c.explicit.Store(!t.IsZero())
+	return c.Conn.SetReadDeadline(t)
+}
