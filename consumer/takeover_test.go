@@ -204,7 +204,9 @@ func (s *stage) commitAs(change func(*metadata), m metadata, at int64, text stri
 
 func (s *stage) commitTo(topic string, offset int64, text string) {
 	s.t.Helper()
-	client := &kafka.Client{Addr: kafka.TCP(s.addr)}
+	transport := &kafka.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(s.addr), Transport: transport}
 	res, err := client.OffsetCommit(s.t.Context(), &kafka.OffsetCommitRequest{
 		GroupID: group, GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{topic: {{Partition: 0, Offset: offset, Metadata: text}}},
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -33,11 +34,13 @@ func newFollower(ctx context.Context, client *kafka.Client, topic string, partit
 // reads the partitions side by side; visit is called by one at a time.
 func (f *follower) run(ctx context.Context, visit func(*worker.Outcome) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	found := make(chan *worker.Outcome)
 	failed := make(chan error, len(f.next))
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
 	for p := range f.next {
-		go func() { failed <- f.partition(ctx, p, found) }()
+		readers.Go(func() { failed <- f.partition(ctx, p, found) })
 	}
 	for {
 		select {

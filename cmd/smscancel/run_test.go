@@ -173,7 +173,9 @@ func brokerWithTopics(t *testing.T, settings map[string]string) string {
 	b, err := broker.Start(broker.Options{})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	client := &kafka.Client{Addr: kafka.TCP(b.Addr())}
+	transport := &kafka.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &kafka.Client{Addr: kafka.TCP(b.Addr()), Transport: transport}
 	all := map[string]string{"retention.ms": "1209600000"}
 	for name, value := range settings {
 		all[name] = value
