@@ -43,12 +43,16 @@ func (s *session) fetch() {
 // fetchOnce makes one fetch, takes its records in hand, and returns the offset
 // to go on at. After any trouble it first makes sure that the log is the same.
 func (s *session) fetchOnce(at int64) (int64, error) {
+	alone := s.alone()
 	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
 		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
 		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
 	})
 	if page != nil {
 		s.end.Store(page.HighWatermark)
+	}
+	if page != nil && alone && !s.capped {
+		s.capLease(page.HighWatermark)
 	}
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
@@ -63,6 +67,18 @@ func (s *session) fetchOnce(at int64) (int64, error) {
 		s.doubtful = false
 	}
 	return s.takeAll(page, at)
+}
+
+// alone tells whether an earlier owner that has not noticed the fence cannot
+// start calls any more: nothing has confirmed its hold for a session timeout.
+func (s *session) alone() bool { return time.Since(s.fenced) > s.c.SessionTimeout }
+
+// capLease ends the time in which a new record may have been called by an
+// earlier owner: what it called stood in the log by now.
+func (s *session) capLease(end int64) {
+	s.capped = true
+	s.part.Inherited = min(s.part.Inherited, end-1)
+	s.lease.settle(s.part.Inherited)
 }
 
 // compareLog ends the session if the last record taken is not in the log any

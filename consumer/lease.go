@@ -1,9 +1,15 @@
 package consumer
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // leaseStep is how many records are leased ahead with one commit.
 const leaseStep = 1000
+
+// leaseUnknown is a lease that nobody can tell: any record may have been called.
+const leaseUnknown = math.MaxInt64
 
 // lease says how far DELETE calls may have been started. It is made durable
 // ahead of the calls, so that after a crash the next owner knows which records
@@ -12,7 +18,7 @@ type lease struct {
 	mu        sync.Mutex
 	inherited int64 // found at the takeover; never committed below it. -1 = none
 	asked     int64 // to be made durable next
-	held      int64 // durable by a commit of this session; calls at or below it may start
+	held      int64 // asked by this session and durable; calls at or below it may start
 	open      int64 // highest record of this session that was called and has no outcome
 }
 
@@ -46,11 +52,19 @@ func (l *lease) called(offset int64) {
 	l.open = max(l.open, offset)
 }
 
-// renewal is the lease to commit next.
-func (l *lease) renewal() int64 {
+// renewal is the lease to commit next, and how far this session may call once
+// that commit is acknowledged.
+func (l *lease) renewal() (lease, own int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return max(l.inherited, l.asked)
+	return max(l.inherited, l.asked), l.asked
+}
+
+// settle replaces the inherited lease by what has turned out to be left of it.
+func (l *lease) settle(inherited int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inherited = inherited
 }
 
 // trimmed is the lease to leave behind when no call is in hand any more: what
@@ -61,9 +75,10 @@ func (l *lease) trimmed() int64 {
 	return max(l.inherited, l.open)
 }
 
-// durable notes that a commit with this lease was acknowledged.
-func (l *lease) durable(offset int64) {
+// durable notes that the commit of a lease was acknowledged which lets this
+// session call up to own.
+func (l *lease) durable(own int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = max(l.held, offset)
+	l.held = max(l.held, own)
 }

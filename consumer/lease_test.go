@@ -17,12 +17,30 @@ func TestNoCallBeyondADurableLease(t *testing.T) {
 	if l.covers(10) {
 		t.Error("an asked lease is not a durable one")
 	}
-	l.durable(l.renewal())
+	_, own := l.renewal()
+	l.durable(own)
 	if !l.covers(10) || !l.covers(10+leaseStep) || l.covers(11+leaseStep) {
 		t.Error("the lease covers one step from the record that asked for it")
 	}
 	if !l.want(11 + leaseStep/2) {
 		t.Error("the lease must be renewed before it runs out")
+	}
+}
+
+func TestAnInheritedLeaseAllowsNoCall(t *testing.T) {
+	l := newLease(leaseUnknown)
+	lease, own := l.renewal()
+	if lease != leaseUnknown {
+		t.Errorf("a lease below the inherited one would be committed: %d", lease)
+	}
+	l.durable(own)
+	if l.covers(0) {
+		t.Error("a call may start that this session has not leased")
+	}
+	l.want(3)
+	l.settle(9)
+	if lease, own = l.renewal(); lease != 3+leaseStep || own != 3+leaseStep {
+		t.Errorf("lease %d, own %d after the inherited one was settled", lease, own)
 	}
 }
 
@@ -32,14 +50,15 @@ func TestCleanStopTrimsOnlyWhatThisSessionLeased(t *testing.T) {
 	} {
 		l := newLease(c.inherited)
 		l.want(1000)
-		l.durable(l.renewal())
+		_, own := l.renewal()
+		l.durable(own)
 		if c.called >= 0 {
 			l.called(c.called)
 		}
 		if got := l.trimmed(); got != c.want {
 			t.Errorf("inherited %d, called without an outcome %d: trimmed to %d, want %d", c.inherited, c.called, got, c.want)
 		}
-		if l.renewal() < c.inherited {
+		if lease, _ := l.renewal(); lease < c.inherited {
 			t.Errorf("a lease below the inherited %d would be committed", c.inherited)
 		}
 	}

@@ -79,14 +79,10 @@ func (s *session) Holds(offset int64) bool {
 	return s.admit.Err() == nil && s.lease.covers(offset) && s.ledger.Stalled() <= stallLimit && !s.stale()
 }
 
-// stale tells whether nothing has confirmed this session within the session timeout.
-func (s *session) stale() bool {
-	if s.ledger.Proven() < s.c.SessionTimeout {
-		return false
-	}
-	at := s.committedAt.Load()
-	return at == nil || worker.Age(*at) >= s.c.SessionTimeout
-}
+// stale tells whether nothing has confirmed this session within the session
+// timeout. A commit confirms nothing: it is not fenced, and another group's
+// member may have taken the ledger.
+func (s *session) stale() bool { return s.ledger.Proven() >= s.c.SessionTimeout }
 
 // prove asks the broker in the background whether the ledger is still ours.
 func (s *session) prove() {

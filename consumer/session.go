@@ -30,8 +30,10 @@ type session struct {
 	share    *share
 	settled  map[worker.RecordID]int64 // records at or beyond the watermark that have an outcome, and where
 	start    int64                     // first offset to fetch
+	fenced   time.Time                 // when the fence stood
 	known    *worker.RecordID          // the last record that was taken; nil while there is none
 	doubtful bool                      // fetching has failed since known was last compared with the log
+	capped   bool                      // the inherited lease is what is left of it
 
 	admit         context.Context // ends when no new call may start
 	stopAdmit     context.CancelFunc
@@ -132,6 +134,7 @@ func (s *session) sweepIndex() {
 type commitment struct {
 	offset int64
 	lease  int64
+	own    int64 // how far this session may call once it is acknowledged
 	ledger int64
 	text   string
 }
@@ -140,9 +143,10 @@ type commitment struct {
 func (s *session) commitment() (commitment, bool, error) {
 	p := s.tracker.progress()
 	pid, epoch := s.ledger.Identity()
+	lease, own := s.lease.renewal()
 	m := metadata{
 		ClusterID: s.c.ClusterID, Outcomes: s.c.OutcomeTopic, N: s.c.N,
-		Offset: p.watermark, PID: pid, Epoch: epoch, Ledger: p.ledger, Lease: s.lease.renewal(),
+		Offset: p.watermark, PID: pid, Epoch: epoch, Ledger: p.ledger, Lease: lease,
 	}
 	if s.drained.Load() {
 		m.Lease, m.Clean = s.lease.trimmed(), p.ahead == 0 && s.work.Err() == nil
@@ -155,7 +159,7 @@ func (s *session) commitment() (commitment, bool, error) {
 	defer s.mu.Unlock()
 	news := s.sent.text == "" || p.watermark != s.sent.offset || m.Lease != s.sent.lease ||
 		m.Ledger != s.sent.ledger && s.established() && worker.Age(*s.committedAt.Load()) > commitRefresh
-	return commitment{offset: p.watermark, lease: m.Lease, ledger: m.Ledger, text: text}, news, err
+	return commitment{offset: p.watermark, lease: m.Lease, own: own, ledger: m.Ledger, text: text}, news, err
 }
 
 // mayCommit tells whether the session still speaks for its partition: it has
@@ -172,7 +176,7 @@ func (s *session) acknowledge(c commitment, sent time.Time) {
 	s.mu.Unlock()
 	s.committedAt.Store(&sent)
 	s.refusedSince.Store(nil)
-	s.lease.durable(c.lease)
+	s.lease.durable(c.own)
 	s.signal()
 }
 
@@ -203,7 +207,7 @@ func (s *session) unwell() string {
 	if since := s.refusedSince.Load(); since != nil && time.Since(*since) > unwellAfter {
 		return fmt.Sprintf("commits are refused since %s", time.Since(*since).Round(time.Second))
 	}
-	if s.blocked.Load() > 0 && s.stale() && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
+	if s.blocked.Load() > 0 && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
 		return "the hold on the ledger cannot be confirmed"
 	}
 	return ""

@@ -19,6 +19,7 @@ type takeover struct {
 	tp  topicPartition
 	log zerolog.Logger
 
+	fenced   time.Time // when the fence stood
 	commit   committed
 	first    int64 // first offset of the request partition
 	end      int64 // its end, as read after the fence
@@ -66,6 +67,7 @@ func (t *takeover) fence(ctx context.Context) (Ledger, error) {
 const fenceTimeout = 30 * time.Second
 
 func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) {
+	t.fenced = time.Now()
 	if err := t.inspect(ctx); err != nil {
 		return nil, err
 	}
@@ -83,7 +85,8 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 		}
 	}
 	s := &session{
-		c: t.c, tp: t.tp, log: t.log, read: t.commit, ledger: ledger, settled: map[worker.RecordID]int64{}, start: t.offset,
+		c: t.c, tp: t.tp, log: t.log, read: t.commit, ledger: ledger, settled: map[worker.RecordID]int64{},
+		start: t.offset, fenced: t.fenced,
 		part: &worker.Partition{
 			Handler: t.c.Handler, ClusterID: t.c.ClusterID, Topic: t.tp.topic, Partition: t.tp.partition,
 			Ledger: ledger, Index: t.c.newIndex(),
@@ -262,16 +265,16 @@ func (t *takeover) ledgerCanAnswer(ctx context.Context, oldest time.Time) error 
 
 var errLedgerTooShort = errors.New("outcomes of the first requests may have been deleted")
 
-// inherit decides how far calls may have been started before.
+// inherit decides how far calls may have been started before, or may still be by
+// an owner that has not noticed the fence; see session.capLease.
 func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	m := t.commit.meta
 	switch {
 	case t.trusted && t.nobodyBetween(fence{m.PID, m.Epoch}, fenceOf(ledger)):
-		t.lease = min(m.Lease, t.end-1)
+		t.lease = m.Lease
 	case t.trusted || t.replaced || outcomes:
-		// Somebody else wrote in between, or the commit says nothing: anything
-		// that stands in the log may have been called.
-		t.lease = t.end - 1
+		// Somebody else wrote in between, or the commit says nothing.
+		t.lease = leaseUnknown
 	default:
 		t.lease = -1
 	}

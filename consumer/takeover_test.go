@@ -38,30 +38,30 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		says          string
 	}{
 		{name: "nothing is there", offset: 0, lease: -1},
-		{name: "no commit, but outcomes", settled: 4, offset: 0, lease: 9, ahead: 4},
+		{name: "no commit, but outcomes", settled: 4, offset: 0, lease: leaseUnknown, ahead: 4},
 		{name: "a good commit", commit: func(*metadata) {}, settled: 7, offset: 5, lease: 7, from: 3, ahead: 2},
-		{name: "a lease beyond the end", commit: func(m *metadata) { m.Lease = 1005 }, settled: 5, offset: 5, lease: 9, from: 3},
+		{name: "a lease beyond the end", commit: func(m *metadata) { m.Lease = 1005 }, settled: 5, offset: 5, lease: 1005, from: 3},
 		{name: "no lease", commit: func(m *metadata) { m.Lease = -1 }, settled: 5, offset: 5, lease: -1, from: 3},
 		{name: "the dedupe window reaches further back", commit: func(*metadata) {}, settled: 5, offset: 5, lease: 7, from: 1,
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds { b.Since = 1; return b }},
-		{name: "another wrote in between", commit: func(m *metadata) { m.Epoch-- }, settled: 7, offset: 5, lease: 9, from: 3, ahead: 2},
+		{name: "another wrote in between", commit: func(m *metadata) { m.Epoch-- }, settled: 7, offset: 5, lease: leaseUnknown, from: 3, ahead: 2},
 		{name: "only this process in between, and it called nothing", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3, 4}, settled: 5, offset: 5, lease: 7, from: 3},
-		{name: "this process in between, and one other", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3}, settled: 5, offset: 5, lease: 9, from: 3},
-		{name: "another producer id", commit: func(m *metadata) { m.PID++ }, settled: 5, offset: 5, lease: 9, from: 3},
-		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
-		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: 9, ahead: 1},
-		{name: "a commit without our metadata", at: 5, text: "somebody's note", settled: 6, offset: 5, lease: 9, ahead: 1},
+		{name: "this process in between, and one other", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3}, settled: 5, offset: 5, lease: leaseUnknown, from: 3},
+		{name: "another producer id", commit: func(m *metadata) { m.PID++ }, settled: 5, offset: 5, lease: leaseUnknown, from: 3},
+		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
+		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
+		{name: "a commit without our metadata", at: 5, text: "somebody's note", settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
 		{name: "such a commit and an empty ledger", at: 5, text: "{}", offset: 5, lease: -1},
-		{name: "an operator moved it backwards", commit: func(*metadata) {}, at: 2, settled: 6, offset: 2, lease: 9, ahead: 4},
-		{name: "an operator moved it forwards", commit: func(*metadata) {}, at: 8, settled: 6, offset: 8, lease: 9},
-		{name: "the record below the watermark is another", commit: func(m *metadata) { m.Last.Hash++ }, settled: 2, offset: 0, lease: 9, ahead: 2},
-		{name: "the watermark lies past the end", commit: func(m *metadata) { m.Offset, m.Last.Offset = 15, 14 }, settled: 2, offset: 0, lease: 9, ahead: 2},
-		{name: "it does, and nothing was below it", commit: func(m *metadata) { m.Offset, m.Last = 15, nil }, settled: 5, offset: 0, lease: 9, ahead: 5},
-		{name: "an operator's offset past the end", at: 15, settled: 2, offset: 0, lease: 9, ahead: 2},
+		{name: "an operator moved it backwards", commit: func(*metadata) {}, at: 2, settled: 6, offset: 2, lease: leaseUnknown, ahead: 4},
+		{name: "an operator moved it forwards", commit: func(*metadata) {}, at: 8, settled: 6, offset: 8, lease: leaseUnknown},
+		{name: "the record below the watermark is another", commit: func(m *metadata) { m.Last.Hash++ }, settled: 2, offset: 0, lease: leaseUnknown, ahead: 2},
+		{name: "the watermark lies past the end", commit: func(m *metadata) { m.Offset, m.Last.Offset = 15, 14 }, settled: 2, offset: 0, lease: leaseUnknown, ahead: 2},
+		{name: "it does, and nothing was below it", commit: func(m *metadata) { m.Offset, m.Last = 15, nil }, settled: 5, offset: 0, lease: leaseUnknown, ahead: 5},
+		{name: "an operator's offset past the end", at: 15, settled: 2, offset: 0, lease: leaseUnknown, ahead: 2},
 		{name: "retention overtook", commit: func(*metadata) {}, deleted: 8, settled: 5, offset: 8, lease: 7, from: 3, lost: 3},
 		{name: "retention took only what is settled", commit: func(*metadata) {}, deleted: 5, settled: 5, offset: 5, lease: 7, from: 3},
 		{name: "no commit, and retention took some", deleted: 4, offset: 4, lease: -1},
-		{name: "another ledger than was committed", commit: func(m *metadata) { m.Ledger = 1000 }, settled: 1, offset: 5, lease: 9},
+		{name: "another ledger than was committed", commit: func(m *metadata) { m.Ledger = 1000 }, settled: 1, offset: 5, lease: leaseUnknown},
 		{name: "another partition count", commit: func(m *metadata) { m.N = 3 }, settled: 5, err: &worker.PartitionCountError{}, says: "has 2 partitions, its outcomes were written with 3"},
 		{name: "outcomes of the first requests are deleted", settled: 5, err: errLedgerTooShort, says: "2023-11-14T22:13:21.500Z or later",
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
@@ -80,7 +80,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 				b.First, b.Oldest = 3, start.Add(time.Second)
 				return b
 			}},
-		{name: "only outcomes of earlier requests are deleted", at: 6, settled: 8, offset: 6, lease: 9, from: 3, ahead: 2,
+		{name: "only outcomes of earlier requests are deleted", at: 6, settled: 8, offset: 6, lease: leaseUnknown, from: 3, ahead: 2,
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
 				b.First, b.Oldest = 3, start.Add(3*time.Millisecond)
 				return b
@@ -128,6 +128,42 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 				t.Errorf("watermark %d before anything was done", p.watermark)
 			}
 		})
+	}
+}
+
+// Fault: the earlier owner has not noticed the fence and goes on calling what it
+// leased, new records too, until its own hold counts as stale. Promise: what comes
+// in that time may have been called; what comes later may not.
+func TestANewRecordMayHaveBeenCalledUntilTheEarlierOwnerMustHaveStopped(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 10)
+	s.book.epochs[first] = 4
+	s.commitAs(func(*metadata) {}, metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 0, PID: penPID, Epoch: 4, Lease: 1005}, 0, "")
+	r := s.consumer(newAPI().call)
+	heir, _, err := r.takeOver(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(heir.close)
+	fetch := func(at, from, to int) {
+		t.Helper()
+		s.publish(0, from, to)
+		if next, err := heir.fetchOnce(int64(at)); err != nil || next != int64(to) {
+			t.Fatalf("fetched up to %d, %v", next, err)
+		}
+	}
+	fetch(0, 10, 20)
+	if heir.part.Inherited != 1005 {
+		t.Errorf("within the session timeout the inherited lease is %d, want all of it: 1005", heir.part.Inherited)
+	}
+	heir.fenced = heir.fenced.Add(-2 * r.SessionTimeout)
+	fetch(20, 20, 30)
+	if heir.part.Inherited != 29 {
+		t.Errorf("after it the inherited lease is %d, want 29, the last record that stood in the log", heir.part.Inherited)
+	}
+	fetch(30, 30, 40)
+	if heir.part.Inherited != 29 {
+		t.Errorf("the inherited lease rose to %d again", heir.part.Inherited)
 	}
 }
 

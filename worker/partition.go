@@ -80,8 +80,9 @@ type Partition struct {
 	Permit    Permit
 	Index     *dedupe.Index
 
-	// Inherited is the lease found at the takeover: a record at or below it may
-	// have been called by an earlier owner that did not live to say so.
+	// Inherited is what is left of the lease found at the takeover: a record at or
+	// below it may have been called by an earlier owner whose outcome will not
+	// come. It changes only between calls of Begin.
 	Inherited int64
 
 	claims *dedupe.Claims[Outcome]
