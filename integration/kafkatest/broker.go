@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/Shopify/toxiproxy/v2"
 	"github.com/moby/moby/api/types/container"
 	dockernet "github.com/moby/moby/api/types/network"
 	"github.com/testcontainers/testcontainers-go"
@@ -25,8 +26,10 @@ const (
 type broker struct {
 	id        int // KRaft node id, from 1
 	container testcontainers.Container
-	plain     int // host port of the listener PLAIN
-	secure    int // host port of the listener SECURE; 0 without users
+	plain     int              // host port of the listener PLAIN
+	secure    int              // host port of the listener SECURE; 0 without users
+	detour    int              // host port of the listener DETOUR; 0 without one
+	proxy     *toxiproxy.Proxy // the way to detour; nil without one
 }
 
 func (b *broker) admin() string { return loopback(b.plain) }
@@ -57,11 +60,17 @@ func (c *Cluster) tryBroker(ctx context.Context, options *Options, imageName str
 	if err := b.choosePorts(options); err != nil {
 		return nil, err
 	}
+	if options.Detour {
+		if err := b.openDetour(options); err != nil {
+			return nil, err
+		}
+	}
 	ctr, err := testcontainers.Run(ctx, imageName, c.customize(options, b)...)
 	if err != nil {
 		if ctr != nil { // created, but not started
 			err = errors.Join(err, removeContainer(ctx, c.docker, ctr.GetContainerID()))
 		}
+		b.closeDetour()
 		return nil, err
 	}
 	b.container = ctr
@@ -78,15 +87,36 @@ func (b *broker) choosePorts(options *Options) (err error) {
 	return err
 }
 
+// openDetour puts a proxy before the listener DETOUR, which advertises it.
+func (b *broker) openDetour(options *Options) (err error) {
+	listen := 0
+	for _, port := range []*int{&b.detour, &listen} {
+		if *port, err = options.port(); err != nil {
+			return err
+		}
+	}
+	b.proxy, err = newProxy(listen, b.detour)
+	return err
+}
+
+func (b *broker) closeDetour() {
+	if b.proxy != nil {
+		b.proxy.Stop()
+	}
+}
+
 func (c *Cluster) customize(options *Options, b *broker) []testcontainers.ContainerCustomizer {
 	custom := []testcontainers.ContainerCustomizer{
-		testcontainers.WithEnv(options.environment(b.id, c.id, b.plain, b.secure)),
+		testcontainers.WithEnv(options.environment(b, c.id)),
 		testcontainers.WithLabels(labels()),
 		testcontainers.WithExposedPorts(containerPort(plainPort)),
 		testcontainers.WithHostConfigModifier(b.publish),
 	}
 	if c.network != nil {
 		custom = append(custom, network.WithNetwork([]string{options.hostname(b.id)}, c.network))
+	}
+	if b.proxy != nil {
+		custom = append(custom, testcontainers.WithExposedPorts(containerPort(detourPort)))
 	}
 	if c.secure != nil {
 		custom = append(custom,
@@ -100,7 +130,7 @@ func (c *Cluster) customize(options *Options, b *broker) []testcontainers.Contai
 // container is started again, and clients would not find their broker.
 func (b *broker) publish(host *container.HostConfig) {
 	host.PortBindings = dockernet.PortMap{}
-	for inside, outside := range map[int]int{plainPort: b.plain, securePort: b.secure} {
+	for inside, outside := range map[int]int{plainPort: b.plain, securePort: b.secure, detourPort: b.detour} {
 		if outside != 0 {
 			host.PortBindings[dockernet.MustParsePort(containerPort(inside))] = []dockernet.PortBinding{{
 				HostIP:   netip.AddrFrom4([4]byte{127, 0, 0, 1}),

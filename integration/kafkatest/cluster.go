@@ -70,6 +70,18 @@ func (c *Cluster) Admin() []string {
 	return addresses
 }
 
+// Detour is the breakable way to the brokers, which Options asked for.
+func (c *Cluster) Detour() *Detour {
+	d := &Detour{tb: c.tb}
+	for _, b := range c.brokers {
+		if b.proxy == nil {
+			c.tb.Fatal("this cluster was started without a detour")
+		}
+		d.proxies = append(d.proxies, b.proxy)
+	}
+	return d
+}
+
 // ID is the cluster id, another one for each cluster.
 func (c *Cluster) ID() string { return c.id }
 
@@ -167,6 +179,7 @@ func (c *Cluster) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := c.each(c.brokers, func(b *broker) error {
+		b.closeDetour()
 		return removeContainer(ctx, c.docker, b.container.GetContainerID())
 	})
 	if c.network != nil {

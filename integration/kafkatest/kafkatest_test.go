@@ -24,7 +24,9 @@ func within(t *testing.T) context.Context {
 // produce writes values to partition 0 of topic, durable on all replicas.
 func produce(t *testing.T, brokers []string, topic string, values ...string) {
 	t.Helper()
-	w := &kafka.Writer{Addr: kafka.TCP(brokers...), Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
+	transport := &kafka.Transport{} // the default one may not know a new topic for a while
+	defer transport.CloseIdleConnections()
+	w := &kafka.Writer{Addr: kafka.TCP(brokers...), Transport: transport, Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond}
 	defer func() { _ = w.Close() }()
 	messages := make([]kafka.Message, 0, len(values))
 	for _, v := range values {

@@ -27,6 +27,10 @@ type Options struct {
 	// RequireClientCert makes the listener of Users ask for a certificate too.
 	RequireClientCert bool
 
+	// Detour gives the brokers a second listener whose clients come through
+	// proxies that can break the network: see Cluster.Detour.
+	Detour bool
+
 	port func() (int, error) // chooses a loopback port; nil: freePort
 }
 
@@ -35,6 +39,7 @@ type Options struct {
 const (
 	plainPort      = 9092  // PLAIN, published: clients, and the tests' own administration
 	securePort     = 9094  // SECURE, published where there are users
+	detourPort     = 9096  // DETOUR, published where there are proxies
 	internalPort   = 19092 // INTERNAL: between brokers, and for the tools inside
 	controllerPort = 29093 // CONTROLLER: the KRaft quorum
 )
@@ -59,20 +64,20 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// environment of broker id (from 1). Setting any KAFKA_* replaces the image's
-// default file, so this is the whole configuration.
-func (o *Options) environment(id int, clusterID string, plain, secure int) map[string]string {
+// environment of a broker. Setting any KAFKA_* replaces the image's default
+// file, so this is the whole configuration.
+func (o *Options) environment(b *broker, clusterID string) map[string]string {
 	minISR := (o.Brokers + 1) / 2
 	env := map[string]string{
 		"CLUSTER_ID":                           clusterID,
-		"KAFKA_NODE_ID":                        strconv.Itoa(id),
+		"KAFKA_NODE_ID":                        strconv.Itoa(b.id),
 		"KAFKA_PROCESS_ROLES":                  "broker,controller",
 		"KAFKA_CONTROLLER_QUORUM_VOTERS":       o.voters(),
 		"KAFKA_CONTROLLER_LISTENER_NAMES":      "CONTROLLER",
 		"KAFKA_INTER_BROKER_LISTENER_NAME":     "INTERNAL",
 		"KAFKA_LISTENERS":                      fmt.Sprintf("PLAIN://:%d,INTERNAL://:%d,CONTROLLER://:%d", plainPort, internalPort, controllerPort),
-		"KAFKA_ADVERTISED_LISTENERS":           fmt.Sprintf("PLAIN://127.0.0.1:%d,INTERNAL://%s:%d", plain, o.hostname(id), internalPort),
-		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAIN:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+		"KAFKA_ADVERTISED_LISTENERS":           fmt.Sprintf("PLAIN://127.0.0.1:%d,INTERNAL://%s:%d", b.plain, o.hostname(b.id), internalPort),
+		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "PLAIN:PLAINTEXT,DETOUR:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
 		"KAFKA_LOG_DIRS":                       "/tmp/kraft-combined-logs",
 
 		"KAFKA_DEFAULT_REPLICATION_FACTOR":               strconv.Itoa(o.Brokers),
@@ -90,8 +95,12 @@ func (o *Options) environment(id int, clusterID string, plain, secure int) map[s
 		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":     "0",
 		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":         "500", // so that tests of evictions are short
 	}
+	if b.proxy != nil {
+		env["KAFKA_LISTENERS"] += fmt.Sprintf(",DETOUR://:%d", detourPort)
+		env["KAFKA_ADVERTISED_LISTENERS"] += ",DETOUR://" + b.proxy.Listen
+	}
 	if len(o.Users) > 0 {
-		maps.Copy(env, o.secureEnvironment(env, secure))
+		maps.Copy(env, o.secureEnvironment(env, b.secure))
 	}
 	maps.Copy(env, o.Env)
 	return env
