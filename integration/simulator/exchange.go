@@ -182,9 +182,9 @@ func (x *exchange) cancel() (reply, int) {
 // in the ledger.
 func (x *exchange) finish(rep reply, fault string) {
 	if x.left() {
-		x.world.ledger.end(x.call, 0, fault, true)
+		x.world.ledger.end(x.call, reply{}, fault, true)
 		panic(http.ErrAbortHandler)
 	}
-	x.world.ledger.end(x.call, rep.status, fault, false)
+	x.world.ledger.end(x.call, rep, fault, false)
 	rep.send(x.w)
 }

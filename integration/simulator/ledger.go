@@ -22,6 +22,9 @@ type Call struct {
 	TraceParent string    `json:"traceparent,omitempty"`
 	Authorised  bool      `json:"authorised"`        // the key is known and belongs to the sub-account
 	Status      int       `json:"status"`            // HTTP status answered; 0 = none
+	Count       *int      `json:"count,omitzero"`    // cancelledCount answered, if a whole answer of the API was sent
+	Code        int       `json:"code,omitzero"`     // code answered, likewise
+	ErrorID     string    `json:"errorId,omitempty"` // errorId answered, likewise
 	Effect      int       `json:"effect"`            // messages that this call cancelled
 	Fault       string    `json:"fault,omitempty"`   // see Answer.Name; "limit" = over the rate limit
 	Aborted     bool      `json:"aborted,omitempty"` // the client left before it was answered
@@ -87,13 +90,14 @@ func (l *ledger) effect(c *Call, count int) {
 	l.signal()
 }
 
-// end notes how a call was answered; status 0 = not at all.
-func (l *ledger) end(c *Call, status int, fault string, aborted bool) {
+// end notes how a call was answered; the zero reply = not at all.
+func (l *ledger) end(c *Call, rep reply, fault string, aborted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.EndedAt, c.Status, c.Fault, c.Aborted = time.Now(), status, fault, aborted
+	c.EndedAt, c.Status, c.Fault, c.Aborted = time.Now(), rep.status, fault, aborted
+	c.Count, c.Code, c.ErrorID = rep.count, rep.code, rep.errorID
 	l.summary.InProgress--
-	l.summary.Statuses[status]++
+	l.summary.Statuses[rep.status]++
 	if fault != "" {
 		l.summary.Faults[fault]++
 	}

@@ -77,18 +77,41 @@ func TestACallIsRecordedInFullAndWithoutItsKey(t *testing.T) {
 		req.Header.Set("Traceparent", "00-x-y-01")
 		began := time.Now()
 		serve(s, req)
-		calls := s.CallsOf("bATCH.1")
+		calls, size := s.CallsOf("bATCH.1"), s.Batch("batch.1").Cancelled
 		require.Equal(t, []Call{{
 			Sequence: 1, StartedAt: began, EndedAt: began.Add(time.Second), Method: "DELETE",
 			Path: batchPath("a%26b", "Batch.1"), SubAccount: "a&b", ID: "Batch.1", Batch: true,
 			UserAgent: "smscancel/1", TraceParent: "00-x-y-01", Authorised: true, Status: 200,
-			Effect: s.Batch("batch.1").Cancelled,
+			Effect: size, Count: &size,
 		}}, calls)
 		text, err := json.Marshal(calls)
 		require.NoError(t, err)
 		require.NotContains(t, string(text), "s3cr3t")
 		require.NotContains(t, fmt.Sprintf("%v %+v %#v", s.options.Keys, s.options.Keys, s.options.Keys), "s3cr3t")
 	})
+}
+
+// What a client can have read stands in the ledger; what it cannot, does not.
+func TestTheLedgerKeepsWhatAWholeAnswerSays(t *testing.T) {
+	for answer, said := range map[string]bool{
+		"{status: 404}": true, "{status: 403, code: 1201}": true, "{status: 200}": true,
+		"{status: 404, truncated: true}": false, "{html: true}": false, "{noCount: true}": false, "{huge: true}": false,
+	} {
+		s := scripted(t, answer)
+		body := call(t, s, messagePath("acme", umid(1))).Body.Bytes()
+		var got struct {
+			CancelledCount *int
+			Code           int
+			ErrorID        string
+		}
+		if said {
+			require.NoError(t, json.Unmarshal(body, &got), answer)
+		}
+		c := s.CallsOf(umid(1))[0]
+		require.Equal(t, got.CancelledCount, c.Count, answer)
+		require.Equal(t, got.Code, c.Code, answer)
+		require.Equal(t, got.ErrorID, c.ErrorID, answer)
+	}
 }
 
 func TestABoundedLedgerKeepsTheLatestCallsAndAllTotals(t *testing.T) {

@@ -18,6 +18,12 @@ type reply struct {
 	header      map[string]string
 	body        []byte
 	cut         bool // send half the body, then close the connection
+
+	// What the body says, for the ledger; nothing where it is not the API's, or
+	// does not arrive whole.
+	count   *int
+	code    int
+	errorID string
 }
 
 const jsonType = "application/json; charset=utf-8"
@@ -65,7 +71,9 @@ func errorReply(status, code int, message string) reply {
 	if message == "" {
 		message = usual.message
 	}
-	rep := jsonReply(status, apiError{code, message, uuid.NewString(), timestamp(status)})
+	id := uuid.NewString()
+	rep := jsonReply(status, apiError{code, message, id, timestamp(status)})
+	rep.code, rep.errorID = code, id
 	switch status {
 	case http.StatusUpgradeRequired:
 		rep.header = map[string]string{"Upgrade": "TLS/1.3"}
@@ -89,7 +97,7 @@ func foreignReply() reply {
 
 func countReply(count int) reply {
 	body := strconv.AppendInt([]byte(`{"cancelledCount":`), int64(count), 10)
-	return reply{status: http.StatusOK, contentType: jsonType, body: append(body, '}')}
+	return reply{status: http.StatusOK, contentType: jsonType, body: append(body, '}'), count: &count}
 }
 
 func jsonReply(status int, v any) reply {
@@ -169,6 +177,9 @@ func (rep reply) dress(a *Answer) reply {
 		rep.contentType = a.ContentType
 	}
 	rep.header, rep.cut = header, a.Truncated
+	if rep.cut {
+		rep.count, rep.code, rep.errorID = nil, 0, ""
+	}
 	return rep
 }
 

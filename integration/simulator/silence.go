@@ -28,7 +28,7 @@ func (x *exchange) left() bool { return x.r.Context().Err() != nil }
 // leaves or the server is closed.
 func (x *exchange) silence(a *Answer) {
 	if a.Reset != "" {
-		x.world.ledger.end(x.call, 0, a.Name(), x.left())
+		x.world.ledger.end(x.call, reply{}, a.Name(), x.left())
 		resetConnection(x.w)
 		return
 	}
@@ -36,7 +36,7 @@ func (x *exchange) silence(a *Answer) {
 	case <-x.r.Context().Done():
 	case <-x.closed:
 	}
-	x.world.ledger.end(x.call, 0, a.Name(), x.left())
+	x.world.ledger.end(x.call, reply{}, a.Name(), x.left())
 	panic(http.ErrAbortHandler) // net/http's way to drop a connection
 }
 
