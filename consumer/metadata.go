@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
 	"smscancel/worker"
 )
 
@@ -62,6 +64,15 @@ func parseCommitted(offset int64, raw string) committed {
 	}
 	c.meta = &m
 	return c
+}
+
+// dict names the commit in a log line.
+func (c committed) dict() *zerolog.Event {
+	d := zerolog.Dict().Int64("offset", c.offset)
+	if m := c.meta; m != nil {
+		d = d.Int64("producerId", m.PID).Int16("epoch", m.Epoch).Int64("lease", m.Lease)
+	}
+	return d
 }
 
 // of tells whether the commit belongs to this ledger at all.

@@ -20,10 +20,11 @@ type takeover struct {
 	log zerolog.Logger
 
 	fenced   time.Time // when the fence stood
-	commit   committed
-	first    int64 // first offset of the request partition
-	end      int64 // its end, as read after the fence
-	offset   int64 // where to begin
+	read     committed // as it was found
+	commit   committed // as far as it concerns the log and the ledger that are there
+	first    int64     // first offset of the request partition
+	end      int64     // its end, as read after the fence
+	offset   int64     // where to begin
 	last     *worker.RecordID
 	lease    int64
 	position func(at, end int64) // replay progress
@@ -50,7 +51,9 @@ func (t *takeover) run(ctx context.Context) (*session, error) {
 	}
 	s, err := t.settle(ctx, ledger)
 	if err != nil {
-		t.idle[fenceOf(ledger)] = true
+		f := fenceOf(ledger)
+		t.log.Debug().Int64("producerId", f.pid).Int16("epoch", f.epoch).Err(err).Msg("takeover given up")
+		t.idle[f] = true
 		ledger.Close()
 		return nil, err
 	}
@@ -116,9 +119,15 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	if t.lost > 0 { // said once, and not at every try
 		t.c.lostToRetention(t.log, t.offset-t.lost, t.offset)
 	}
-	t.log.Info().Int64("offset", t.offset).Int64("end", t.end).Int64("lease", t.lease).Int64("replayedFrom", from).
-		Int("outcomes", found).Int("settledAhead", len(s.settled)).Bool("metadata", t.trusted).Msg("partition taken over")
+	t.say(fenceOf(ledger), from, found, len(s.settled))
 	return s, nil
+}
+
+// say logs what a reader of the topics needs to understand this owner's outcomes.
+func (t *takeover) say(f fence, from int64, found, ahead int) {
+	t.log.Info().Str("group", t.c.Group).Int64("producerId", f.pid).Int16("epoch", f.epoch).Str("fencedAt", worker.FormatTime(t.fenced)).
+		Int64("offset", t.offset).Int64("end", t.end).Int64("lease", t.lease).Dict("commit", t.read.dict()).Bool("metadata", t.trusted).
+		Int64("replayedFrom", from).Int("outcomes", found).Int("settledAhead", ahead).Msg("partition taken over")
 }
 
 // inspect reads the commit and the bounds of the request partition. It runs
@@ -129,6 +138,7 @@ func (t *takeover) inspect(ctx context.Context) (err error) {
 		return err
 	}
 	t.commit = commits[t.tp]
+	t.read = t.commit
 	if t.first, err = t.c.Records.Earliest(ctx, t.tp.topic, t.tp.partition); err != nil {
 		return fmt.Errorf("first offset: %w", err)
 	}

@@ -207,6 +207,7 @@ func (j *Job) attempt(work context.Context, pass admission.Pass) (Verdict, error
 	}
 	m.Called(httpStatus(v), string(kind(v.Err)), time.Since(started))
 	j.open = j.open || v.Open
+	j.logAttempt(started, v)
 	j.note(v.Err)
 	if err := work.Err(); err != nil && v.Retry {
 		return v, err
@@ -294,6 +295,22 @@ func (j *Job) log(o *Outcome) {
 	j.p.Log.Debug().Str("topic", o.Source.Topic).Int("partition", o.Source.Partition).Int64("offset", o.Source.Offset).
 		Str("requestId", o.RequestID).Str("subAccountId", o.SubAccountID).Str("umid", o.UMID).Str("batchId", o.BatchID).
 		Str("status", string(o.Status)).Int("attempts", o.Attempts).Str("outcomeId", o.OutcomeID).Msg("outcome")
+}
+
+// logAttempt tells how one call went: an outcome has only the last one's error.
+func (j *Job) logAttempt(started time.Time, v Verdict) {
+	line := j.p.Log.Debug()
+	if !line.Enabled() {
+		return
+	}
+	o := j.base
+	line = line.Str("topic", o.Source.Topic).Int("partition", o.Source.Partition).Int64("offset", o.Source.Offset).
+		Str("requestId", o.RequestID).Int("attempt", j.attempts).Str("startedAt", FormatTime(started)).
+		Dur("took", time.Since(started)).Int("httpStatus", httpStatus(v)).Bool("open", v.Open)
+	if v.Err != nil {
+		line = line.Str("kind", string(v.Err.Kind)).Str("errorId", v.Err.ErrorID).Str("error", v.Err.Message)
+	}
+	line.Msg("attempt")
 }
 
 func kind(e *Error) Kind {

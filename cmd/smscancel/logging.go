@@ -26,6 +26,9 @@ var levels = map[string]zerolog.Level{
 	"debug": zerolog.DebugLevel, "info": zerolog.InfoLevel, "warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel,
 }
 
+// Log lines have the precision of the outcomes' times.
+func init() { zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00" }
+
 // logger writes to w as the flags say.
 func (f *RunFlags) logger(w io.Writer) zerolog.Logger {
 	terminal := false
