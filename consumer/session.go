@@ -157,7 +157,7 @@ func (s *session) commitment() (commitment, bool, error) {
 	text, err := m.encode()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	news := s.sent.text == "" || p.watermark != s.sent.offset || m.Lease != s.sent.lease ||
+	news := s.sent.text == "" || p.watermark != s.sent.offset || m.Lease != s.sent.lease || own != s.sent.own ||
 		m.Ledger != s.sent.ledger && s.established() && worker.Age(*s.committedAt.Load()) > commitRefresh
 	return commitment{offset: p.watermark, lease: m.Lease, own: own, ledger: m.Ledger, text: text}, news, err
 }

@@ -167,6 +167,29 @@ func TestANewRecordMayHaveBeenCalledUntilTheEarlierOwnerMustHaveStopped(t *testi
 	}
 }
 
+// Fault: an owner dies and leaves a lease beyond what its heir will ask for. Promise:
+// the heir leases for itself at once, and does not wait until the other's is settled.
+func TestAnHeirNeedNotWaitForTheLeaseItFound(t *testing.T) {
+	for name, lease := range map[string]int64{"far beyond the end": 5000, "unknown": leaseUnknown} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 1)
+			s.publish(0, 0, 10)
+			s.book.epochs[first] = 4
+			s.commitAs(func(*metadata) {}, metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 0, PID: penPID, Epoch: 4, Lease: lease}, 0, "")
+			r := s.consumer(newAPI().call)
+			s.book.replay = func(ctx context.Context) error { // the first commit is made without a record in hand
+				for s.commit(0).meta.Epoch != 5 && ctx.Err() == nil {
+					worker.Sleep(ctx, time.Millisecond)
+				}
+				return ctx.Err()
+			}
+			r.SessionTimeout = 4 * patience
+			s.run(r)
+			s.settled(10)
+		})
+	}
+}
+
 // Fault: an owner ends in the middle of its replay. Promise: who comes next still
 // knows the lease that was left, and does not take the whole log for called.
 func TestATakeoverCutShortLeavesTheLeaseAsItWas(t *testing.T) {
