@@ -18,8 +18,10 @@ const (
 	maxDrain = 256 << 10 // of what is beyond, to see its end and keep the connection
 )
 
-// errTooLarge is the Err of an answer over 64 KiB.
-var errTooLarge = errors.New("body is larger than 64 KiB")
+var (
+	errTooLarge = errors.New("body is larger than 64 KiB")
+	errUnasked  = errors.New("bytes on the connection that no request asked for")
+)
 
 // Attempt is what happened in one call, before anybody judges it.
 type Attempt struct {
@@ -47,6 +49,12 @@ func (c *Client) attempt(ctx context.Context, t worker.Target, key Key, tracePar
 	var w wire
 	req := &http.Request{Method: http.MethodDelete, URL: u, Host: u.Host, Header: c.header(key, traceParent, traceState)}
 	resp, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, w.trace())))
+	if w.unasked.Load() {
+		if err == nil {
+			resp.Body.Close()
+		}
+		err = errUnasked
+	}
 	if err != nil {
 		return Attempt{Err: cause(ctx, err), Written: w.written(), Answered: w.answered.Load(), At: time.Now()}
 	}
@@ -109,20 +117,39 @@ type wire struct {
 	conn     atomic.Pointer[conn]
 	before   atomic.Int64 // writes on conn before this attempt
 	answered atomic.Bool
+	unasked  atomic.Bool // what came first was there before this attempt
 }
 
 func (w *wire) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GetConn:              func(string) { w.conn.Store(nil) },
+		GetConn:              w.getConn,
 		GotConn:              w.gotConn,
-		GotFirstResponseByte: func() { w.answered.Store(true) },
+		GotFirstResponseByte: w.firstByte,
 	}
+}
+
+// getConn comes again when the transport leaves a dead connection for another.
+func (w *wire) getConn(string) {
+	w.conn.Store(nil)
+	w.answered.Store(false)
+	w.unasked.Store(false)
 }
 
 func (w *wire) gotConn(info httptrace.GotConnInfo) {
 	if c, ok := info.Conn.(*conn); ok {
 		w.before.Store(c.writes.Load())
 		w.conn.Store(c)
+	}
+}
+
+// firstByte refuses an answer that begins with bytes from before the request:
+// the rest of an earlier answer, which is about another message. net/http closes
+// an idle connection with such bytes, but not one that a waiting request takes.
+func (w *wire) firstByte() {
+	w.answered.Store(true)
+	if c := w.conn.Load(); c != nil && c.heard.Load() <= w.before.Load() {
+		w.unasked.Store(true)
+		c.Close()
 	}
 }
 

@@ -119,9 +119,20 @@ func isAlert(op *net.OpError) bool { return op.Op == "remote error" || op.Op == 
 
 // conn counts the writes begun on it. Only so can we tell whether anything of a
 // request may have left: net/http's own hook fires before its buffer is flushed.
+// And only so can we tell an answer from what was there before the request:
+// net/http keeps what follows an answer in its buffer, and takes it for the next.
 type conn struct {
 	net.Conn
 	writes atomic.Int64
+	heard  atomic.Int64 // writes begun when bytes came last
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(c.writes.Load())
+	}
+	return n, err
 }
 
 func (c *conn) Write(b []byte) (int, error) {
