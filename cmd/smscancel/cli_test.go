@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"log"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -227,5 +228,17 @@ func TestNoSecretIsShown(t *testing.T) {
 				t.Errorf("exit code %d:\n%s%s", got.code, got.stdout, got.stderr)
 			}
 		})
+	}
+}
+
+// net/http writes what a server sends unasked to the standard logger: an echo of
+// the request would show the key.
+func TestNothingIsLoggedBesideTheLog(t *testing.T) {
+	var shown bytes.Buffer
+	log.SetOutput(&shown)
+	smscancel(t, nil, "version")
+	log.Print("Unsolicited response received on idle HTTP channel starting with canary")
+	if shown.Len() > 0 {
+		t.Errorf("shown: %s", shown.String())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -38,6 +39,9 @@ type environment struct {
 
 // run executes one command and returns the exit code.
 func run(ctx context.Context, env environment) int {
+	// net/http gives it the bytes that an API server sends unasked, with whatever
+	// they echo, the key included. Our own log goes another way.
+	log.SetOutput(io.Discard)
 	command, err := parse(env)
 	if err == nil && command != nil {
 		err = command.Run(ctx, env)
