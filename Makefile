@@ -20,7 +20,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka faults-kafka packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-kafka faults-kafka soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -30,6 +30,7 @@ help:
 	@echo 'make test-unit    only the tests that need nothing but Go'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
+	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
 	@echo 'make build        bin/smscancel, static'
 	@echo 'make image        the container image $(IMAGE)'
 	@echo 'make kafka-image  a Kafka image for the tests, without an image registry'
@@ -58,6 +59,19 @@ test-kafka: packages kafka-image-if-missing
 # The same tests as in every run, with more of everything.
 faults-kafka: kafka-image-if-missing
 	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test $(RACE) -count=1 -timeout 6h -v ./integration
+
+# Endurance. Ends with one table, a line for each of the three runs.
+SOAK    ?= 1h
+ENTRIES ?= 10000000
+BACKLOG ?= 5000000
+RESULTS := $(CURDIR)/bin/soak.txt
+soak: kafka-image-if-missing
+	@mkdir -p bin && rm -f '$(RESULTS)'
+	SMSCANCEL_SOAK=$(SOAK) SMSCANCEL_ENTRIES=$(ENTRIES) SMSCANCEL_BACKLOG=$(BACKLOG) SMSCANCEL_RESULTS='$(RESULTS)' SMSCANCEL_REQUIRE_KAFKA=1 \
+	  go test -count=1 -timeout 24h -v ./integration -run 'TestASoakUnderRandomFaults|TestAFullDedupeWindow|TestABacklogIsDrained'; status=$$?; \
+	echo; echo '| run | commit, date | result |'; echo '|---|---|---|'; \
+	[ ! -f '$(RESULTS)' ] || awk -F'\t' -v commit='$(COMMIT)' -v date="$$(date +%F)" '{ printf "| %s | %.7s, %s | %s |\n", $$1, commit, date, $$2 }' '$(RESULTS)'; \
+	exit $$status
 
 # Packages whose tests depend on kafkatest, directly or not, and all others.
 packages:

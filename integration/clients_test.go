@@ -1,12 +1,10 @@
 package integration
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,23 +160,11 @@ func (r *replica) get(path string) (code int, body string, err error) {
 // metric adds up all series of a metric.
 func (r *replica) metric(name string) float64 {
 	r.t.Helper()
-	_, body, err := r.get("/metrics")
+	all, err := r.metrics()
 	if err != nil {
-		r.t.Fatalf("metrics of %s: %v", r.name, err)
+		r.t.Fatal(err)
 	}
-	sum := 0.0
-	for lines := bufio.NewScanner(strings.NewReader(body)); lines.Scan(); {
-		series, value, _ := strings.Cut(lines.Text(), " ")
-		if base, _, _ := strings.Cut(series, "{"); base != name {
-			continue
-		}
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			r.t.Fatalf("metric %s: %v", lines.Text(), err)
-		}
-		sum += n
-	}
-	return sum
+	return all[name]
 }
 
 // sum adds up a field of all log lines.

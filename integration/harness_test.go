@@ -65,8 +65,9 @@ type world struct {
 	dir      string
 	ca       string // file with the API's CA
 	keyFile  string
-	parts    int // of the request topic
-	n        int // partitions of the outcome topic
+	parts    int  // of the request topic
+	n        int  // partitions of the outcome topic
+	plain    bool // workers run without the race detector
 
 	deleted []*kgo.Record // requests that were handled and then deleted with their topic or by retention
 }
@@ -118,7 +119,11 @@ type replica struct {
 // replace those given here.
 func (w *world) start(name string, flags ...string) *replica {
 	w.t.Helper()
-	path, err := binary()
+	build := binary
+	if w.plain {
+		build = plainBinary
+	}
+	path, err := build()
 	if err != nil {
 		w.t.Fatalf("build the worker: %v", err)
 	}

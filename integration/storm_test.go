@@ -29,10 +29,8 @@ func TestEveryRequestHasOneOutcomeInAStorm(t *testing.T) {
 			"reset-after": .01, "reset-before": .01, "truncated": .01, "429": .01},
 		Latency: simulator.Latency{Min: time.Millisecond, Max: 60 * time.Millisecond}, Seed: seed,
 	}})
-	s := &storm{world: w, dice: dice}
-	for i := range s.replicas {
-		s.replicas[i] = s.launch(i)
-	}
+	s := &storm{world: w, dice: dice, flags: []string{"--attempt-timeout", "2s", "--concurrency", "60", "--retry-initial", "100ms"}}
+	s.recruit(3)
 	total := 0
 	pace := time.NewTicker(700 * time.Millisecond)
 	defer pace.Stop()
@@ -42,14 +40,7 @@ func TestEveryRequestHasOneOutcomeInAStorm(t *testing.T) {
 		s.step()
 		<-pace.C
 	}
-	for i, r := range s.replicas {
-		switch {
-		case r == nil:
-			s.replicas[i] = s.launch(i)
-		case s.paused[i]:
-			r.signal(syscall.SIGCONT)
-		}
-	}
+	s.recover()
 	w.waitForOutcomes(total)
 	for _, r := range s.replicas {
 		r.stop()
@@ -68,15 +59,37 @@ func number(variable string, fallback int) int {
 type storm struct {
 	*world
 	dice     *rand.Rand
-	replicas [3]*replica // nil = not running
-	paused   [3]bool
+	flags    []string
+	replicas []*replica // nil = not running
+	paused   []bool
 	started  int
 	did      map[string]int
 }
 
 func (s *storm) launch(i int) *replica {
 	s.started++
-	return s.start(fmt.Sprintf("replica-%d-%d", i, s.started), "--attempt-timeout", "2s", "--concurrency", "60", "--retry-initial", "100ms")
+	return s.start(fmt.Sprintf("replica-%d-%d", i, s.started), s.flags...)
+}
+
+// recruit starts n replicas.
+func (s *storm) recruit(n int) {
+	s.replicas, s.paused = make([]*replica, n), make([]bool, n)
+	for i := range s.replicas {
+		s.replicas[i] = s.launch(i)
+	}
+}
+
+// recover lets every replica run again.
+func (s *storm) recover() {
+	for i, r := range s.replicas {
+		switch {
+		case r == nil:
+			s.replicas[i] = s.launch(i)
+		case s.paused[i]:
+			s.paused[i] = false
+			r.signal(syscall.SIGCONT)
+		}
+	}
 }
 
 // step does something to one replica.
@@ -102,6 +115,10 @@ func (s *storm) step() {
 			r.stop()
 		}
 	}
+	s.count(what)
+}
+
+func (s *storm) count(what string) {
 	if s.did == nil {
 		s.did = map[string]int{}
 	}
