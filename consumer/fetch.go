@@ -14,16 +14,25 @@ import (
 const (
 	maxFetch  = 1 << 20 // bytes of one fetch
 	fetchWait = 500 * time.Millisecond
+
+	// unwatchedLimit is how long there may be no fetch under way, which would
+	// fail if the topic was deleted, before the log counts as doubtful. Deleting,
+	// creating and refilling a topic takes longer.
+	unwatchedLimit = 10 * time.Millisecond
 )
 
-// fetch reads records and takes them in hand until admission ends.
-func (s *session) fetch() {
+// fetch reads records and takes them in hand until admission ends. Its error is
+// an errOtherLog.
+func (s *session) fetch() error {
 	at, trouble := s.start, error(nil)
 	for s.admit.Err() == nil {
 		next, err := s.fetchOnce(at)
 		s.doubtful = s.doubtful || err != nil
-		if s.admit.Err() != nil {
-			return
+		switch {
+		case s.admit.Err() != nil:
+			return nil
+		case errors.Is(err, errOtherLog):
+			return err
 		}
 		at = next
 		switch {
@@ -38,16 +47,20 @@ func (s *session) fetch() {
 			worker.Sleep(s.admit, 100*time.Millisecond)
 		}
 	}
+	return nil
 }
 
 // fetchOnce makes one fetch, takes its records in hand, and returns the offset
-// to go on at. After any trouble it first makes sure that the log is the same.
+// to go on at. After any trouble, and after a time without a fetch, it first
+// makes sure that the log is the same.
 func (s *session) fetchOnce(at int64) (int64, error) {
 	alone := s.alone()
+	s.doubtful = s.doubtful || worker.Age(s.watched) > unwatchedLimit
 	page, err := s.c.Records.Fetch(s.admit, records.FetchRequest{
 		Topic: s.tp.topic, Partition: s.tp.partition, Offset: at,
 		MaxBytes: min(maxFetch, s.share.maxBytes()), MinBytes: 1, MaxWait: fetchWait, ReadCommitted: true,
 	})
+	s.watched = time.Now()
 	if page != nil {
 		s.end.Store(page.HighWatermark)
 	}
@@ -84,7 +97,7 @@ func (s *session) capLease(end int64) {
 	s.lease.settle(s.part.Inherited)
 }
 
-// compareLog ends the session if the last record taken is not in the log any
+// compareLog returns errOtherLog if the last record taken is not in the log any
 // more: the topic was deleted and created again. One that retention has deleted
 // cannot be compared.
 func (s *session) compareLog(page *records.Page) error {
@@ -96,8 +109,7 @@ func (s *session) compareLog(page *records.Page) error {
 		return err
 	}
 	if rec == nil || rec.ID() != *s.known {
-		s.fail(fmt.Errorf("%w: the record at offset %d is not the one that was read", errOtherLog, s.known.Offset))
-		return errOtherLog
+		return fmt.Errorf("%w: the record at offset %d is not the one that was read", errOtherLog, s.known.Offset)
 	}
 	return nil
 }
@@ -110,8 +122,7 @@ func (s *session) outOfRange(at int64) (int64, error) {
 		return at, err
 	}
 	if at >= first {
-		s.fail(fmt.Errorf("%w: offset %d is past its end", errOtherLog, at))
-		return at, nil
+		return at, fmt.Errorf("%w: offset %d is past its end", errOtherLog, at)
 	}
 	s.c.lostToRetention(s.log, at, first)
 	s.tracker.advance(first)

@@ -32,7 +32,8 @@ type session struct {
 	start    int64                     // first offset to fetch
 	fenced   time.Time                 // when the fence stood
 	known    *worker.RecordID          // the last record that was taken; nil while there is none
-	doubtful bool                      // fetching has failed since known was last compared with the log
+	doubtful bool                      // the log may be another one since known was last compared with it
+	watched  time.Time                 // when the last fetch was answered
 	capped   bool                      // the inherited lease is what is left of it
 
 	admit         context.Context // ends when no new call may start
@@ -70,9 +71,28 @@ func (s *session) run() error {
 	go s.watchLedger()
 	go s.watchPermit()
 	go s.sweepIndex()
-	s.fetch()
+	if err := s.fetch(); err != nil {
+		s.finish()
+		if s.admit.Err() == nil {
+			s.fail(err)
+		}
+	}
 	<-s.admit.Done()
 	return context.Cause(s.work) // nil when draining
+}
+
+// finish waits for the records in hand of a log that is gone: nobody will read
+// them again. Those of the new log need not wait for long.
+func (s *session) finish() {
+	done := make(chan struct{})
+	go func() { s.jobs.Wait(); close(done) }()
+	timeout := time.NewTimer(s.c.AttemptTimeout + time.Second)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	case <-s.admit.Done(): // told to drain, which is as good, or failed
+	}
 }
 
 // fail ends the session at once. What it has in hand is for the next takeover.
