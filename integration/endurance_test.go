@@ -3,10 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,20 +13,6 @@ import (
 
 // The three endurance tests (soak, full window, backlog) run small with all
 // others, which shows that they work; `make soak` runs them at full size.
-
-// plainBinary is the worker without the race detector, where memory and speed
-// are measured.
-var plainBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "smscancel-plain")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "smscancel")
-	if out, err := exec.Command("go", "build", "-o", path, "smscancel/cmd/smscancel").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return path, nil
-})
 
 // duration is a parameter of a long run.
 func duration(t *testing.T, variable string, fallback time.Duration) time.Duration {

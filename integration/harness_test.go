@@ -24,7 +24,12 @@ import (
 	"smscancel/worker/status"
 )
 
-func TestMain(m *testing.M) { kafkatest.Main(m) }
+func TestMain(m *testing.M) {
+	kafkatest.Main(m)
+	if dir, err := buildDir(); err == nil {
+		os.RemoveAll(dir) //nolint:errcheck // it lies among temporary files
+	}
+}
 
 // patience is how long a test waits for what must happen, on any machine.
 var errNotYet = errors.New("not yet")
@@ -34,23 +39,34 @@ const patience = 4 * time.Minute
 // secret is the API key in these tests. It must appear in no output.
 const secret = "canary-4f1d0c77-key"
 
-// binary is the worker as it is shipped, with the race detector where it can be had.
+// buildDir is where the binaries of a test run lie.
+var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "smscancel-e2e") })
+
+// binary is the worker with the race detector, where that can be had.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "smscancel-e2e")
+	path, err := build("smscancel-race", "-race")
+	if err != nil { // the race detector needs a C compiler
+		return plainBinary()
+	}
+	return path, nil
+})
+
+// plainBinary is the worker as it is shipped, for tests that measure memory and
+// speed.
+var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel") })
+
+func build(name string, flags ...string) (string, error) {
+	dir, err := buildDir()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "smscancel")
-	for _, args := range [][]string{{"build", "-race"}, {"build"}} { // the race detector needs a C compiler
-		cmd := exec.Command("go", append(args, "-o", path, "smscancel/cmd/smscancel")...)
-		var out []byte
-		if out, err = cmd.CombinedOutput(); err == nil {
-			return path, nil
-		}
-		err = fmt.Errorf("%w: %s", err, out)
+	path := filepath.Join(dir, name)
+	args := append(append([]string{"build"}, flags...), "-o", path, "smscancel/cmd/smscancel")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return "", err
-})
+	return path, nil
+}
 
 // world is a cluster, an API and topics of one test's own.
 type world struct {
@@ -119,11 +135,11 @@ type replica struct {
 // replace those given here.
 func (w *world) start(name string, flags ...string) *replica {
 	w.t.Helper()
-	build := binary
+	shipped := binary
 	if w.plain {
-		build = plainBinary
+		shipped = plainBinary
 	}
-	path, err := build()
+	path, err := shipped()
 	if err != nil {
 		w.t.Fatalf("build the worker: %v", err)
 	}
