@@ -1,70 +1,81 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"smscancel/worker"
 )
 
-// Check decides every rule for a run.
+// Check decides every rule for a run. It takes time and memory in proportion to
+// the run's size.
 func Check(run *Run) *Report {
-	c := &check{run: run, report: &Report{Total: map[Rule]int{}, Counts: Counts{ByStatus: map[worker.Status]int{}}}}
-	c.oneOutcomeEach()
+	c := &check{book: newBook(run), report: &Report{Total: map[Rule]int{}, Counts: Counts{ByStatus: map[worker.Status]int{}}}}
+	c.read()
+	c.checkLost()
+	c.checkWriters()
+	c.checkCalls()
+	c.checkHonesty()
+	c.checkMessages()
+	c.checkLeases()
+	c.checkCommits()
+	c.checkSecrets()
+	c.finish()
 	return c.report
 }
 
+// check is one run being judged.
 type check struct {
-	run    *Run
+	*book
 	report *Report
 }
 
-type place struct {
-	topic     string
-	partition int
-	offset    int64
+// read fills the book. Each step needs those before it.
+func (c *check) read() {
+	c.readRequests()
+	c.readLogs()
+	c.readOutcomes()
+	c.readCalls()
+	c.readCommits()
 }
 
-func (p place) String() string { return fmt.Sprintf("%s/%d/%d", p.topic, p.partition, p.offset) }
+const (
+	maxPerRule = 100 // violations that a report lists
+	maxStories = 10
+)
 
-func (c *check) violated(rule Rule, at place, format string, args ...any) {
+// violated notes that a request broke a rule; none = no request did.
+func (c *check) violated(rule Rule, request int32, format string, args ...any) {
 	c.report.Total[rule]++
-	c.report.Violations = append(c.report.Violations,
-		Violation{Rule: rule, Topic: at.topic, Partition: at.partition, Offset: at.offset, What: fmt.Sprintf(format, args...)})
+	if c.report.Total[rule] > maxPerRule {
+		return
+	}
+	v := Violation{Rule: rule, Offset: -1, What: fmt.Sprintf(format, args...), request: request}
+	if request != none {
+		rec := &c.run.Requests[request]
+		v.Topic, v.Partition, v.Offset = rec.Topic, rec.Partition, rec.Offset
+	}
+	c.report.Violations = append(c.report.Violations, v)
 }
 
-func (c *check) oneOutcomeEach() {
-	c.report.Counts.Requests, c.report.Counts.Outcomes, c.report.Counts.Calls = len(c.run.Requests), len(c.run.Outcomes), len(c.run.Calls)
-	seen := map[place]int{}
-	for i := range c.run.Requests {
-		r := &c.run.Requests[i]
-		seen[place{r.Topic, r.Partition, r.Offset}] = 0
+// finish orders the report and tells the stories of its first violations.
+func (c *check) finish() {
+	n := &c.report.Counts
+	n.Requests, n.Outcomes, n.Calls, n.Commits = len(c.run.Requests), len(c.run.Outcomes), len(c.run.Calls), len(c.run.Commits)
+	for i := range c.sessions {
+		if c.sessions[i].known {
+			n.Takeovers++
+		}
 	}
-	for i := range c.run.Outcomes {
-		r := &c.run.Outcomes[i]
-		o, err := worker.DecodeOutcome(r.Value)
-		if err != nil {
-			c.violated(Foreign, place{r.Topic, r.Partition, r.Offset}, "the record at %s/%d/%d is no outcome: %v", r.Topic, r.Partition, r.Offset, err)
-			continue
-		}
-		c.report.Counts.ByStatus[o.Status]++
-		if o.Ambiguous {
-			c.report.Counts.Ambiguous++
-		}
-		at := place{o.Source.Topic, o.Source.Partition, o.Source.Offset}
-		n, known := seen[at]
-		switch {
-		case !known:
-			c.violated(Foreign, at, "the outcome at %d/%d is of no request", r.Partition, r.Offset)
-		case n > 0:
-			c.violated(Second, at, "the outcome at %d/%d is not the first of its request", r.Partition, r.Offset)
-		}
-		seen[at] = n + 1
-	}
-	for i := range c.run.Requests {
-		r := &c.run.Requests[i]
-		at := place{r.Topic, r.Partition, r.Offset}
-		if seen[at] == 0 && r.Offset >= c.run.Setup.LostBelow[r.Topic][r.Partition] {
-			c.violated(Lost, at, "request %s has no outcome", at)
+	slices.SortStableFunc(c.report.Violations, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(severity[a.Rule], severity[b.Rule]), cmp.Compare(a.Topic, b.Topic),
+			cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+	for i := range c.report.Violations[:min(len(c.report.Violations), maxStories)] {
+		v := &c.report.Violations[i]
+		if v.request != none {
+			v.Story = c.story(v.request)
 		}
 	}
 }

@@ -28,13 +28,26 @@ type Violation struct {
 	Offset    int64  // -1 = it is about none
 	What      string // one sentence
 	Story     string // everything that is known of the request; of the first violations only
+
+	request int32
+}
+
+// String names the request, the rule and what is wrong.
+func (v *Violation) String() string {
+	if v.Offset < 0 {
+		return fmt.Sprintf("[%s] %s", v.Rule, v.What)
+	}
+	return fmt.Sprintf("[%s] request %s: %s", v.Rule, place{v.Topic, v.Partition, v.Offset}, v.What)
 }
 
 // OK tells whether the run broke no rule.
 func (r *Report) OK() bool { return len(r.Violations) == 0 }
 
-// String is the report for a person to read: the first violation with its
-// story, then the others a line each.
+// maxListed is how many violations the text of a report lists.
+const maxListed = 20
+
+// String is the report for a person to read: the size of the run, the first
+// violation with its story, and some of the others a line each.
 func (r *Report) String() string {
 	var b strings.Builder
 	c := r.Counts
@@ -44,9 +57,16 @@ func (r *Report) String() string {
 		b.WriteString("no rule is broken\n")
 		return b.String()
 	}
-	fmt.Fprintf(&b, "rules broken: %v\n", r.Total)
-	for i, v := range r.Violations {
-		fmt.Fprintf(&b, "%s: %s\n", v.Rule, v.What)
+	b.WriteString("rules broken:")
+	for _, rule := range Rules() {
+		if n := r.Total[rule]; n > 0 {
+			fmt.Fprintf(&b, " %s %d times,", rule, n)
+		}
+	}
+	b.WriteString(" the first:\n")
+	for i := range r.Violations[:min(len(r.Violations), maxListed)] {
+		v := &r.Violations[i]
+		fmt.Fprintln(&b, v)
 		if i == 0 {
 			b.WriteString(v.Story)
 		}
