@@ -105,6 +105,7 @@ func (x *Index) Put(k Key, e Entry, at time.Time) {
 func (x *Index) mark(ledger int64, at time.Time) {
 	n := len(x.marks)
 	if n > 0 && ledger <= x.marks[n-1].ledger {
+		x.late(ledger, at)
 		return
 	}
 	for n > 0 && x.marks[n-1].at.After(at) { // the clock was set back: what it said ahead of time does not count
@@ -119,6 +120,21 @@ func (x *Index) mark(ledger int64, at time.Time) {
 		before = at
 	}
 	x.marks = append(x.marks, mark{ledger: ledger, at: at, before: before})
+}
+
+// late corrects the marks above an entry that comes after them: the outcomes of
+// one batch are put in any order.
+func (x *Index) late(ledger int64, at time.Time) {
+	for n := len(x.marks) - 1; n >= 0 && x.marks[n].ledger > ledger; n-- {
+		m := &x.marks[n]
+		before := at
+		if before.After(m.at) {
+			before = m.at
+		}
+		if m.before.Before(before) {
+			m.before = before
+		}
+	}
 }
 
 // Get returns the entry for k if there is one within the window.

@@ -135,3 +135,25 @@ func TestALaterEntryNeitherProlongsNorRevivesAnEarlierOne(t *testing.T) {
 		}
 	}
 }
+
+// The outcomes of one batch are remembered by as many goroutines, in any order.
+func TestOutcomesOfABatchLastAsLongWhateverTheOrder(t *testing.T) {
+	h, x := NewHasher(), NewIndex(24*time.Hour)
+	put := func(ledger int64, at time.Duration) {
+		x.Put(Key128(h, ledger), Entry{Ledger: ledger, Answer: NotCancelled}, epoch.Add(at))
+	}
+	put(0, 0)
+	batch := 20 * time.Hour
+	for _, ledger := range []int64{5, 3, 4, 1, 2} {
+		put(ledger, batch)
+	}
+	put(6, 30*time.Hour)
+	put(7, 31*time.Hour)
+	for age := 11 * time.Hour; age < 26*time.Hour; age += time.Hour {
+		for ledger := int64(1); ledger <= 5; ledger++ {
+			if _, ok := x.Get(Key128(h, ledger), epoch.Add(batch+age)); ok != (age < 24*time.Hour) {
+				t.Errorf("entry %d of the batch, %s old: found %v", ledger, age, ok)
+			}
+		}
+	}
+}
