@@ -20,7 +20,7 @@ import (
 func (c *Consumer) Run(ctx context.Context) error {
 	c.ctx = context.WithoutCancel(ctx)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.Group, Brokers: c.Brokers, Dialer: c.Dialer, Topics: c.Topics,
+		ID: c.Group, Brokers: c.Brokers, Dialer: memberDialer(c.Dialer, &c.leaving), Topics: c.Topics,
 		GroupBalancers:         []kafka.GroupBalancer{&balancer{claims: c.claims}},
 		SessionTimeout:         c.SessionTimeout,
 		HeartbeatInterval:      max(min(c.SessionTimeout/30, 300*time.Millisecond), 50*time.Millisecond), // how soon a member hears of a rebalance
@@ -47,6 +47,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // leave ends the membership, so that the others need not wait for the session
 // timeout. Without a coordinator they must.
 func (c *Consumer) leave(group *kafka.ConsumerGroup) {
+	c.leaving.Store(true)
 	left := make(chan struct{})
 	go func() {
 		group.Close() //nolint:errcheck // it always returns nil
