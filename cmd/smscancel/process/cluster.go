@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -20,8 +19,9 @@ const (
 	dialTimeout = 5 * time.Second
 	metadataTTL = time.Second // how long a moved leader goes unnoticed
 
-	// anyBroker stands for "one of the bootstrap brokers": kafka-go's consumer
-	// group always tries the first of its list, and stands still while that one hangs.
+	// anyBroker stands for "a bootstrap broker that answers": kafka-go takes the
+	// first of its list (the group) or one at random (the client), and waits
+	// for it even if it hangs.
 	anyBroker = "bootstrap.invalid:9092"
 )
 
@@ -42,22 +42,25 @@ func (c Cluster) Client(id string, topics ...string) (client *kafka.Client, disc
 		ClientID: id, Dial: c.dial, SASL: c.SASL, DialTimeout: dialTimeout,
 		MetadataTTL: metadataTTL, MetadataTopics: topics,
 	}
-	return &kafka.Client{Addr: kafka.TCP(c.Brokers...), Timeout: IOTimeout, Transport: transport}, transport.CloseIdleConnections
+	return &kafka.Client{Addr: kafka.TCP(anyBroker), Timeout: IOTimeout, Transport: transport}, transport.CloseIdleConnections
 }
 
 // dialer is for the consumer group, which has connections of its own.
 func (c Cluster) dialer(id string) *kafka.Dialer {
-	return &kafka.Dialer{ClientID: id, DialFunc: c.dial, SASLMechanism: c.SASL, Timeout: dialTimeout}
+	return &kafka.Dialer{ClientID: id, DialFunc: c.dialMember, SASLMechanism: c.SASL, Timeout: dialTimeout}
 }
 
 // dial connects to a broker, with TLS if configured, and sees to it that no
 // exchange can hang for ever.
 func (c Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if address == anyBroker {
-		address = c.Brokers[rand.IntN(len(c.Brokers))]
-	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	if address == anyBroker {
+		var err error
+		if address, err = c.bootstrap(ctx, network); err != nil {
+			return nil, err
+		}
+	}
 	conn, err := c.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
