@@ -68,7 +68,7 @@ func newClient(cfg Config, connect connectFunc) (*Client, error) {
 		return nil, err
 	}
 	timeout := cmp.Or(cfg.AttemptTimeout, defaultAttemptTimeout)
-	d := &dialer{connect: connect, roots: roots, serverName: base.Hostname(), timeout: timeout}
+	d := &dialer{connect: connect, roots: roots, serverName: base.Hostname(), timeout: max(timeout, dialTimeout)}
 	return &Client{
 		base:      base,
 		keys:      cfg.Keys,

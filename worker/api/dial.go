@@ -39,6 +39,12 @@ func dialTCP(ctx context.Context, network, addr string, control controlFunc) (ne
 	return d.DialContext(ctx, network, addr)
 }
 
+// dialTimeout is how long a dial may take at least. It outlives the attempt
+// that asked for it, and serves a later one: with every slot connecting at once
+// a handshake may take longer than an attempt, and were it cut, no connection
+// would ever stand.
+const dialTimeout = 30 * time.Second
+
 // dialer connects to the API's host. net/http detaches a dial from the request
 // that asked for it, so it has a deadline of its own.
 type dialer struct {
@@ -48,8 +54,8 @@ type dialer struct {
 	timeout    time.Duration
 }
 
-// deadline ends a dial when the attempt that asked for it ends too, and says
-// the same: which of the two timers fires first must not show.
+// deadline says what the attempt says when its time is up: which of the two
+// timers fires first must not show where they are the same.
 func (d *dialer) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d.timeout, noAnswerError{d.timeout})
 }

@@ -3,10 +3,13 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"smscancel/worker"
 )
 
 func TestADialSaysTheSameAsItsAttemptWhenTimeIsUp(t *testing.T) {
@@ -33,6 +36,35 @@ func TestADialSaysTheSameAsItsAttemptWhenTimeIsUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Fault: connections take longer to stand than an attempt may last. Promise:
+// the dial of an attempt that gave up serves the next ones, so that calls get
+// through at all.
+func TestAConnectionThatStandsTooLateServesALaterAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		answering := inMemory(func(c net.Conn) { io.WriteString(c, "HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n") })
+		slow := func(ctx context.Context, network, addr string, control controlFunc) (net.Conn, error) {
+			dials++
+			if err := worker.Sleep(ctx, 5*time.Second); err != nil {
+				return nil, err
+			}
+			return answering(ctx, network, addr, control)
+		}
+		client, err := newClient(Config{BaseURL: "http://127.0.0.1", Keys: literal(t, testKey), AttemptTimeout: 2 * time.Second, Concurrency: 1}, slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		attempts := 1
+		for client.Cancel(t.Context(), aMessage, "", "").Err.Kind == worker.KindTimeout && attempts < 10 {
+			attempts++
+		}
+		if attempts != 3 || dials != 1 {
+			t.Errorf("%d attempts of 2 s and %d dials of 5 s until an answer, want 3 and 1", attempts, dials)
+		}
+	})
 }
 
 func TestHTTPLeavesLoopbackNeither(t *testing.T) {
