@@ -69,7 +69,7 @@ func newSoak(t *testing.T, length time.Duration) *soak {
 	w.plain = true
 	// A window much shorter than the run, so that the index is full before the
 	// second quarter.
-	flags := []string{"--attempt-timeout", "2s", "--retry-initial", "100ms", "--dedupe-window", (length / 6).String()}
+	flags := []string{"--dedupe-window", (length / 6).String()}
 	s := &soak{calm: calm, storm: &storm{world: w, dice: rand.New(rand.NewPCG(seed, 0)), flags: flags}}
 	s.veteran = w.start("veteran", flags...)
 	s.recruit(2)
