@@ -91,7 +91,7 @@ func (s *session) alone() bool { return time.Since(s.fenced) > s.c.SessionTimeou
 func (s *session) capLease(end int64) {
 	s.capped = true
 	if s.part.Inherited >= end {
-		s.log.Debug().Int64("was", s.part.Inherited).Int64("lease", end-1).Msg("inherited lease capped")
+		s.log.Debug().Int64("was", s.part.Inherited).Int64("lease", end-1).Str("cappedAt", worker.FormatTime(time.Now())).Msg("inherited lease capped")
 	}
 	s.part.Inherited = min(s.part.Inherited, end-1)
 	s.lease.settle(s.part.Inherited)

@@ -101,7 +101,8 @@ func validRun(t *testing.T) *scene {
 	s.settle(b, died, worker.StatusNotCancelled, func(o *worker.Outcome) { count(0)(o); o.Ambiguous = true })
 	s.call(b, leased, refused(404, 1300))
 	s.settle(b, leased, worker.StatusFailed, func(o *worker.Outcome) { failed(1, refused(404, 1300))(o); o.Ambiguous = true })
-	s.pass(11*time.Second).log(b, "debug", saysCapped, map[string]any{"lease": leased})
+	s.pass(11 * time.Second)
+	s.log(b, "debug", saysCapped, map[string]any{"lease": leased, "cappedAt": s.now.Format(worker.TimeFormat)})
 	s.cancel(umid(14))
 	s.request(umid(15), `{"umid":%q,"scheduledAt":%q}`, umid(15), s.now.Add(time.Second).Format(time.RFC3339))
 	s.commit(b, capped, 1014)
@@ -221,6 +222,28 @@ func TestAnOutcomeIsAmbiguousExactlyIfACallMayHaveTakenEffectUnseen(t *testing.T
 		{"cancelled and ambiguous", func(s *scene) { s.change(plain, ambiguous); s.change(repeated, copyOf(s, plain)) }, []Rule{AmbiguousFalse}},
 		{"rejected and ambiguous", func(s *scene) { s.change(broken, ambiguous) }, []Rule{Contradiction}},
 	})
+}
+
+func TestTheErrorOfARedirectIsNotTheAPIs(t *testing.T) {
+	s := validRun(t)
+	s.callOf(capped, 0).Status = 302
+	s.edit(b.instance, `"httpStatus":403,"instance":"host-b","kind":"forbidden"`, `"httpStatus":302,"instance":"host-b","kind":"bad_response"`)
+	s.change(capped, func(o *worker.Outcome) {
+		o.Error = &worker.Error{HTTPStatus: 302, Kind: worker.KindBadResponse, Message: "HTTP 302 Found is not an answer of this API"}
+	})
+	s.expect()
+}
+
+func TestATimestampInTheFutureIsNotWhenARequestCame(t *testing.T) {
+	s := validRun(t)
+	first := s.cancel(umid(80))
+	s.pass(time.Millisecond)
+	second := s.cancel(umid(80))
+	s.run.Requests[second].Timestamp = s.now.Add(time.Hour)
+	s.call(b, first, refused(404, 1300))
+	s.settle(b, first, worker.StatusFailed, failed(1, refused(404, 1300)))
+	s.settle(b, second, worker.StatusDuplicate, copyOf(s, first))
+	s.expect()
 }
 
 func TestADuplicateIsTheCopyOfTheNewestAnswer(t *testing.T) {

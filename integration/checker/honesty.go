@@ -156,6 +156,8 @@ func answerContradiction(e *worker.Error, seen *simulator.Call) string {
 		return "" // it came in part
 	case e.Kind != kind && e.Kind != worker.KindTimeout:
 		return "but its kind of error is not that of the API's answer"
+	case kind == worker.KindBadResponse:
+		return "" // whatever it says is not the API's word
 	case e.Kind == kind && (code != seen.Code || e.ErrorID != seen.ErrorID):
 		return "but the API gave another code or errorId"
 	}

@@ -66,7 +66,6 @@ func (a *attempt) written() bool { return a.status != 0 || a.open }
 // line is what the checker reads of a log line.
 type line struct {
 	Message    string     `json:"message"`
-	Time       string     `json:"time"`
 	Instance   string     `json:"instance"`
 	Group      string     `json:"group"`
 	Topic      string     `json:"topic"`
@@ -75,6 +74,7 @@ type line struct {
 	ProducerID int64      `json:"producerId"`
 	Epoch      int16      `json:"epoch"`
 	FencedAt   string     `json:"fencedAt"`
+	CappedAt   string     `json:"cappedAt"`
 	End        int64      `json:"end"`
 	Lease      int64      `json:"lease"`
 	Commit     readCommit `json:"commit"`
@@ -128,7 +128,7 @@ func (b *book) readLine(text []byte, debug bool, newest map[[2]int32]int32) {
 		b.idle[fence{key[1], l.ProducerID, l.Epoch}] = process
 	case saysCapped:
 		if s, ok := newest[key]; ok {
-			b.sessions[s].capped, b.sessions[s].cappedAt = l.Lease, millis(l.Time)
+			b.sessions[s].capped, b.sessions[s].cappedAt = l.Lease, millis(l.CappedAt)
 		}
 	case saysAttempt:
 		b.addAttempt(&l, process)
