@@ -125,24 +125,27 @@ func (w *world) startAt(brokers []string, name string, flags ...string) *replica
 func (w *world) waitSettled(replicas ...*replica) {
 	w.t.Helper()
 	ends := w.ends(w.requests)
-	w.eventually("all requests to be settled", func() error {
-		settled := map[int]bool{}
-		for _, r := range replicas {
-			s, err := r.status()
-			if err != nil {
-				return err
-			}
-			for _, p := range s.Partitions {
-				settled[p.Partition] = p.State == "running" && p.Watermark >= ends[p.Partition]
-			}
+	w.eventually("all requests to be settled", func() error { return settledUpTo(ends, replicas) })
+}
+
+// settledUpTo says what is not behind the watermark of one of the replicas.
+func settledUpTo(ends map[int]int64, replicas []*replica) error {
+	settled := map[int]bool{}
+	for _, r := range replicas {
+		s, err := r.status()
+		if err != nil {
+			return err
 		}
-		for p, end := range ends {
-			if !settled[p] {
-				return fmt.Errorf("partition %d is not settled up to %d", p, end)
-			}
+		for _, p := range s.Partitions {
+			settled[p.Partition] = settled[p.Partition] || p.State == "running" && p.Watermark >= ends[p.Partition]
 		}
-		return nil
-	})
+	}
+	for p, end := range ends {
+		if !settled[p] {
+			return fmt.Errorf("partition %d is not settled up to %d", p, end)
+		}
+	}
+	return nil
 }
 
 // get asks the status server of a worker.
