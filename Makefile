@@ -62,12 +62,13 @@ faults-kafka: kafka-image-if-missing
 
 # Endurance. Ends with one table, a line for each of the three runs.
 SOAK    ?= 1h
+RATE    ?= 200
 ENTRIES ?= 10000000
 BACKLOG ?= 5000000
 RESULTS := $(CURDIR)/bin/soak.txt
 soak: kafka-image-if-missing
 	@mkdir -p bin && rm -f '$(RESULTS)'
-	SMSCANCEL_SOAK=$(SOAK) SMSCANCEL_ENTRIES=$(ENTRIES) SMSCANCEL_BACKLOG=$(BACKLOG) SMSCANCEL_RESULTS='$(RESULTS)' SMSCANCEL_REQUIRE_KAFKA=1 \
+	SMSCANCEL_SOAK=$(SOAK) SMSCANCEL_SOAK_RATE=$(RATE) SMSCANCEL_ENTRIES=$(ENTRIES) SMSCANCEL_BACKLOG=$(BACKLOG) SMSCANCEL_RESULTS='$(RESULTS)' SMSCANCEL_REQUIRE_KAFKA=1 \
 	  go test -count=1 -timeout 24h -v ./integration -run 'TestASoakUnderRandomFaults|TestAFullDedupeWindow|TestABacklogIsDrained'; status=$$?; \
 	echo; echo '| run | commit, date | result |'; echo '|---|---|---|'; \
 	[ ! -f '$(RESULTS)' ] || awk -F'\t' -v commit='$(COMMIT)' -v date="$$(date +%F)" '{ printf "| %s | %.7s, %s | %s |\n", $$1, commit, date, $$2 }' '$(RESULTS)'; \
