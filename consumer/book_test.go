@@ -160,6 +160,7 @@ func (p *pen) Read(context.Context, int64) (*worker.Outcome, error) { return nil
 func (p *pen) Proven() time.Duration                                { return 0 }
 func (p *pen) Prove(context.Context) error                          { return nil }
 func (p *pen) Stalled() time.Duration                               { return 0 }
+func (p *pen) Trouble() error                                       { return nil }
 func (p *pen) Close()                                               {}
 
 // replayStart notes where a replay began.

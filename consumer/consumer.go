@@ -35,6 +35,8 @@ type Ledger interface {
 	Prove(ctx context.Context) error
 	// Stalled is how long the oldest append has waited for its acknowledgement.
 	Stalled() time.Duration
+	// Trouble is what the broker said to it last; nil if nothing.
+	Trouble() error
 	// Failed is closed when nothing can be written any more; Err says why.
 	Failed() <-chan struct{}
 	Err() error

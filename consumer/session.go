@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,6 +127,7 @@ var (
 	errClosed       = errors.New("session closed")
 	errDrainTimeout = errors.New("drain timeout")
 	errOtherLog     = errors.New("the request partition is another log than before")
+	errNoAnswer     = errors.New("no answer")
 	errLostCommit   = errors.New("another member has committed for this partition")
 )
 
@@ -219,7 +221,7 @@ func (c *Consumer) newIndex() *dedupe.Index { return dedupe.NewIndex(c.DedupeWin
 // it does, or has not failed to for long.
 func (s *session) unwell() string {
 	if d := s.ledger.Stalled(); d > unwellAfter {
-		return fmt.Sprintf("outcomes are not acknowledged since %s", d.Round(time.Second))
+		return fmt.Sprintf("outcomes are not acknowledged since %s: %v", d.Round(time.Second), cmp.Or(s.ledger.Trouble(), errNoAnswer))
 	}
 	if since := s.troubledSince.Load(); since != nil && time.Since(*since) > unwellAfter {
 		return fmt.Sprintf("requests cannot be read since %s", time.Since(*since).Round(time.Second))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -70,14 +71,26 @@ func TestOutcomeTooLargeGivesUpItsValueThenItsMetadata(t *testing.T) {
 	}
 }
 
-func TestOutcomeThatCannotShrinkStopsThePartitionAndSaysWhy(t *testing.T) {
-	b := newBench(t, 1, small)
+// Fault: an outcome from which nothing can be left out is larger than the topic
+// takes, three times. Promise: it is not given up, for its call would then be made
+// again: it waits, the writer says for what, and writes it once the topic takes it.
+func TestOutcomeThatCannotShrinkWaitsUntilTheTopicTakesIt(t *testing.T) {
+	b := newBench(t, 1, nil)
+	var log bytes.Buffer
+	b.Log = zerolog.New(&log)
 	w := b.writer(0)
-	huge := outcomeAt(0, 1)
-	huge.RequestID = strings.Repeat("z", 3000)
-	_, err := w.Append(huge).Wait(b.context())
-	if err == nil || !strings.Contains(err.Error(), "max.message.bytes") || w.Err() == nil {
-		t.Errorf("ended with %v; the writer with %v", err, w.Err())
+	b.fail(kerr.MessageTooLarge, kerr.MessageTooLarge, kerr.MessageTooLarge)
+	b.durable(w.Append(outcomeAt(0, 1)))
+	b.durable(w.Append(outcomeAt(0, 2)))
+	if got := sources(b.written(0)); got != "1 2" {
+		t.Errorf("the log has the outcomes of %s", got)
+	}
+	if w.Err() != nil || w.Trouble() != nil {
+		t.Errorf("afterwards the writer is in trouble: %v, %v", w.Err(), w.Trouble())
+	}
+	w.Close()
+	if n := strings.Count(log.String(), "raise its max.message.bytes"); n != 1 {
+		t.Errorf("it was said %d times what to do: %s", n, log.String())
 	}
 }
 

@@ -49,6 +49,7 @@ type Writer struct {
 	wake   chan struct{} // capacity 1
 
 	proven    atomic.Pointer[time.Time] // when the last acknowledged write was sent
+	trouble   atomic.Pointer[error]     // of the last try of the batch in hand; nil = none
 	unacked   atomic.Int64              // when the oldest unacknowledged append was queued, ns since birth; 0 = none
 	birth     time.Time                 // monotonic
 	next      atomic.Int64              // ledger offset below which everything of ours is acknowledged
@@ -103,6 +104,15 @@ func (w *Writer) Stalled() time.Duration {
 		return time.Duration(w.now() - since)
 	}
 	return 0
+}
+
+// Trouble is why the append in flight was not acknowledged at the last try; nil
+// if it is the first, or none is in flight.
+func (w *Writer) Trouble() error {
+	if err := w.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Next is a ledger offset below which every outcome that this writer still has
@@ -296,6 +306,7 @@ func (w *Writer) split(batch []*pending) {
 		return
 	}
 	if len(batch) > 1 {
+		w.ledger.tooMuch(batch)
 		half := len(batch) / 2
 		w.write(batch[:half])
 		if err := w.Err(); err != nil {
@@ -307,15 +318,9 @@ func (w *Writer) split(batch []*pending) {
 		return
 	}
 	p := batch[0]
-	smaller := p.outcome.Shrunk()
-	if smaller == nil {
-		w.fail(batch, fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes",
-			p.size, w.ledger.Topic))
-		return
-	}
 	w.log.Warn().Int64("offset", p.outcome.Record.Offset).Str("outcomeId", p.outcome.OutcomeID).Int("bytes", p.size).
 		Msg("outcome too large for the topic's max.message.bytes; leaving out source.value or metadata")
-	p.outcome = smaller
+	p.outcome = p.outcome.Shrunk()
 	if err := w.encode(p); err != nil {
 		w.fail(batch, err)
 		return
@@ -355,18 +360,28 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 		base, err := w.produce(raw)
 		if err == nil {
 			w.proven.Store(&sent)
+			w.trouble.Store(nil)
 			if tries > 1 {
 				w.log.Info().Int("tries", tries).Int("records", len(batch)).Msg("outcomes are written again")
 			}
 			return base, nil
 		}
+		if tooLarge(err) {
+			if w.ambiguous || divisible(batch) {
+				return 0, err
+			}
+			// Nothing can be left out: it waits, with all calls, until the topic takes it.
+			err = fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes: %w",
+				len(raw), w.ledger.Topic, err)
+		}
+		w.trouble.Store(&err)
 		if tries == 1 && w.ctx.Err() == nil {
 			w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
 		}
 		if errors.Is(err, kafka.InvalidTransactionState) {
 			err = w.coord.endTransaction(w.ctx) // one of our own empty transactions is still open
 		}
-		if tooLarge(err) || w.ctx.Err() != nil {
+		if w.ctx.Err() != nil {
 			return 0, errors.Join(err, w.Err())
 		}
 		if failure := terminal(err); failure != nil {
@@ -383,11 +398,15 @@ func tooLarge(err error) bool {
 	return errors.Is(err, kafka.MessageSizeTooLarge) || errors.Is(err, kafka.RecordListTooLarge) // of max.message.bytes, of segment.bytes
 }
 
+// divisible tells whether a batch that is too large can be written in parts, or
+// without a part.
+func divisible(batch []*pending) bool { return len(batch) > 1 || batch[0].outcome.Shrunk() != nil }
+
 // refused tells errors after which nothing was written from those that leave it open.
 func refused(err error) bool {
 	return err == nil || errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
 		errors.Is(err, kafka.NotLeaderForPartition) || errors.Is(err, kafka.NotEnoughReplicas) ||
-		errors.Is(err, kafka.InvalidMessage)
+		errors.Is(err, kafka.InvalidMessage) || tooLarge(err)
 }
 
 func (w *Writer) produce(raw []byte) (int64, error) {
@@ -411,4 +430,17 @@ func (l *Ledger) maxBatch() int {
 		return int(min(n, defaultMaxMessage))
 	}
 	return defaultMaxMessage
+}
+
+// tooMuch notes that the topic does not take so large a batch: its limit was
+// lowered, or may not be read.
+func (l *Ledger) tooMuch(batch []*pending) {
+	size := batchHeader
+	for _, p := range batch {
+		size += p.size
+	}
+	now, smaller := l.maxMessageBytes.Load(), int64(size/2)
+	if (now == 0 || smaller < now) && l.maxMessageBytes.CompareAndSwap(now, smaller) {
+		l.Log.Warn().Int("bytes", size).Str("topic", l.Topic).Msg("batch too large for the topic's max.message.bytes; writing smaller ones from now on")
+	}
 }
