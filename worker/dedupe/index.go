@@ -7,6 +7,7 @@ package dedupe
 
 import (
 	"hash/maphash"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -108,11 +109,12 @@ func (x *Index) mark(ledger int64, at time.Time) {
 		x.late(ledger, at)
 		return
 	}
-	for n > 0 && x.marks[n-1].at.After(at) { // the clock was set back: what it said ahead of time does not count
+	grain := x.window / marksPerWindow
+	for n > 0 && x.marks[n-1].at.Sub(at) >= grain { // the clock was set back: what it said ahead of time does not count
 		n--
 	}
 	x.marks = x.marks[:n]
-	if n > 0 && at.Sub(x.marks[n-1].at) < x.window/marksPerWindow {
+	if n > 0 && at.Sub(x.marks[n-1].at) < grain {
 		return
 	}
 	before := x.last.at
@@ -122,18 +124,29 @@ func (x *Index) mark(ledger int64, at time.Time) {
 	x.marks = append(x.marks, mark{ledger: ledger, at: at, before: before})
 }
 
-// late corrects the marks above an entry that comes after them: the outcomes of
-// one batch are put in any order.
+// late makes the marks right for an entry that comes after one above it: the
+// outcomes of one batch are put in any order.
 func (x *Index) late(ledger int64, at time.Time) {
-	for n := len(x.marks) - 1; n >= 0 && x.marks[n].ledger > ledger; n-- {
-		m := &x.marks[n]
-		before := at
-		if before.After(m.at) {
-			before = m.at
+	i := sort.Search(len(x.marks), func(i int) bool { return x.marks[i].ledger > ledger })
+	if i == len(x.marks) {
+		return
+	}
+	grain := x.window / marksPerWindow
+	above := &x.marks[i]
+	switch {
+	case i > 0 && at.Sub(x.marks[i-1].at) < grain: // of the time of the mark below
+	case above.at.Sub(at) < grain:
+		above.ledger = ledger
+		if at.Before(above.at) {
+			above.at = at
 		}
-		if m.before.Before(before) {
-			m.before = before
-		}
+		return
+	default:
+		x.marks = slices.Insert(x.marks, i, mark{ledger: ledger, at: at, before: above.before})
+		i++
+	}
+	for ; i < len(x.marks) && x.marks[i].before.Before(at); i++ {
+		x.marks[i].before = at
 	}
 }
 

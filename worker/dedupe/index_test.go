@@ -2,6 +2,7 @@ package dedupe
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -137,22 +138,49 @@ func TestALaterEntryNeitherProlongsNorRevivesAnEarlierOne(t *testing.T) {
 }
 
 // The outcomes of one batch are remembered by as many goroutines, in any order.
-func TestOutcomesOfABatchLastAsLongWhateverTheOrder(t *testing.T) {
-	h, x := NewHasher(), NewIndex(24*time.Hour)
-	put := func(ledger int64, at time.Duration) {
-		x.Put(Key128(h, ledger), Entry{Ledger: ledger, Answer: NotCancelled}, epoch.Add(at))
+func TestOutcomesOfABatchLastTheWindowWhateverTheOrder(t *testing.T) {
+	written := [...]time.Duration{0, 20 * time.Hour, 20 * time.Hour, 20 * time.Hour, 20 * time.Hour, 20 * time.Hour, 30 * time.Hour, 31 * time.Hour}
+	for _, order := range [][]int64{{0, 1, 2, 3, 4, 5, 6, 7}, {0, 5, 3, 4, 1, 2, 6, 7}, {5, 4, 0, 3, 2, 1, 7, 6}, {1, 0, 7, 6, 5, 4, 3, 2}} {
+		h, x := NewHasher(), NewIndex(24*time.Hour)
+		for _, ledger := range order {
+			x.Put(Key128(h, ledger), Entry{Ledger: ledger, Answer: NotCancelled}, epoch.Add(written[ledger]))
+		}
+		for now := 31 * time.Hour; now < 60*time.Hour; now += time.Hour / 2 {
+			for ledger, at := range written {
+				if _, ok := x.Get(Key128(h, int64(ledger)), epoch.Add(now)); ok != (now-at < 24*time.Hour) {
+					t.Errorf("order %v, entry %d, %s old: found %v", order, ledger, now-at, ok)
+				}
+			}
+		}
 	}
-	put(0, 0)
-	batch := 20 * time.Hour
-	for _, ledger := range []int64{5, 3, 4, 1, 2} {
-		put(ledger, batch)
-	}
-	put(6, 30*time.Hour)
-	put(7, 31*time.Hour)
-	for age := 11 * time.Hour; age < 26*time.Hour; age += time.Hour {
-		for ledger := int64(1); ledger <= 5; ledger++ {
-			if _, ok := x.Get(Key128(h, ledger), epoch.Add(batch+age)); ok != (age < 24*time.Hour) {
-				t.Errorf("entry %d of the batch, %s old: found %v", ledger, age, ok)
+}
+
+func TestTheWindowIsExactToAThousandthWhateverTheOrder(t *testing.T) {
+	const n, window = 300, time.Hour
+	for seed := range uint64(30) {
+		dice := rand.New(rand.NewPCG(seed, 0))
+		h, x := NewHasher(), NewIndex(window)
+		written, order, at := make([]time.Time, n), make([]int64, n), epoch
+		for i := range n {
+			if dice.IntN(3) == 0 {
+				at = at.Add(time.Duration(dice.Int64N(int64(window / 20))))
+			}
+			written[i], order[i] = at, int64(i)
+		}
+		for i := range n - 8 { // an entry is late by a few at most
+			j := i + dice.IntN(8)
+			order[i], order[j] = order[j], order[i]
+		}
+		for _, ledger := range order {
+			x.Put(Key128(h, ledger), Entry{Ledger: ledger, Answer: NotCancelled}, written[ledger])
+		}
+		for now := at; now.Before(at.Add(2 * window)); now = now.Add(window / 50) {
+			for ledger := range int64(n) {
+				age := now.Sub(written[ledger])
+				_, found := x.Get(Key128(h, ledger), now)
+				if found && age > window+window/marksPerWindow || !found && age < window-window/marksPerWindow {
+					t.Fatalf("seed %d: entry %d, %s old, window %s: found %v", seed, ledger, age, window, found)
+				}
 			}
 		}
 	}
