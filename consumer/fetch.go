@@ -64,7 +64,7 @@ func (s *session) fetchOnce(at int64) (int64, error) {
 	if page != nil {
 		s.end.Store(page.HighWatermark)
 	}
-	if page != nil && alone && !s.capped {
+	if err == nil && alone && !s.capped { // with an error the end may be any number
 		s.capLease(page.HighWatermark)
 	}
 	switch {

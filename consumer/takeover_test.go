@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"smscancel/worker"
@@ -164,6 +165,31 @@ func TestANewRecordMayHaveBeenCalledUntilTheEarlierOwnerMustHaveStopped(t *testi
 	fetch(30, 30, 40)
 	if heir.part.Inherited != 29 {
 		t.Errorf("the inherited lease rose to %d again", heir.part.Inherited)
+	}
+}
+
+// Fault: a broker answers the fetch that would tell the end with an error, and with
+// 0 for the end, as the embedded one does. Promise: the inherited lease stays.
+func TestAnErrorDoesNotCapTheLease(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 10)
+	s.book.epochs[first] = 4
+	s.commitAs(func(*metadata) {}, metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 0, PID: penPID, Epoch: 4, Lease: 1005}, 0, "")
+	r := s.consumer(newAPI().call)
+	heir, _, err := r.takeOver(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(heir.close)
+	heir.fenced = heir.fenced.Add(-2 * r.SessionTimeout)
+	fault := s.fetchFault()
+	fault.err = kerr.NotLeaderForPartition
+	if _, err := heir.fetchOnce(0); err == nil || heir.part.Inherited != 1005 {
+		t.Errorf("after the answer %v the inherited lease is %d, want all of it: 1005", err, heir.part.Inherited)
+	}
+	fault.answer(nil)
+	if _, err := heir.fetchOnce(0); err != nil || heir.part.Inherited != 9 {
+		t.Errorf("after the answer %v the inherited lease is %d, want 9", err, heir.part.Inherited)
 	}
 }
 
