@@ -96,20 +96,21 @@ func (c *check) satisfied(i int32) bool {
 }
 
 // matchAttempts pairs the calls for a request with what their processes logged:
-// both stand in their order, and an attempt that wrote nothing made no call.
+// both stand in their order, and an attempt that wrote nothing made no call. A
+// call is that of the latest attempt that it fits: the one before may have been
+// lost on its way.
 func (c *check) matchAttempts(r *request) {
-	for a := r.attempt; a != none; a = c.attempts[a].next {
-		at := &c.attempts[a]
-		if !at.written() {
-			continue
-		}
-		for i := r.call; i != none; i = c.calls[i].next {
-			k := &c.calls[i]
-			arrived := c.seen(k).StartedAt.UnixMilli()
-			if k.process == at.process && k.attempt == none && arrived >= at.started && arrived <= at.ended()+arrival {
-				k.attempt, at.call = a, i
-				break
+	for i := r.call; i != none; i = c.calls[i].next {
+		k := &c.calls[i]
+		arrived := c.seen(k).StartedAt.UnixMilli()
+		for a := r.attempt; a != none; a = c.attempts[a].next {
+			at := &c.attempts[a]
+			if k.process == at.process && at.call == none && at.written() && arrived >= at.started && arrived <= at.ended()+arrival {
+				k.attempt = a
 			}
+		}
+		if k.attempt != none {
+			c.attempts[k.attempt].call = i
 		}
 	}
 }

@@ -234,6 +234,16 @@ func TestTheErrorOfARedirectIsNotTheAPIs(t *testing.T) {
 	s.expect()
 }
 
+func TestACallIsOfTheAttemptThatWasNotLost(t *testing.T) {
+	s := validRun(t)
+	s.run.Setup.CallsLost = true
+	r := s.cancel(umid(81))
+	s.log(b, "debug", saysAttempt, map[string]any{"offset": r, "startedAt": s.now.Format(worker.TimeFormat), "took": 1, "httpStatus": 0, "kind": "network", "open": true})
+	s.pass(5*time.Millisecond).call(b, r, counted(1))
+	s.settle(b, r, worker.StatusCancelled, func(o *worker.Outcome) { count(1)(o); o.Attempts = 2 })
+	s.expect()
+}
+
 func TestATimestampInTheFutureIsNotWhenARequestCame(t *testing.T) {
 	s := validRun(t)
 	first := s.cancel(umid(80))
