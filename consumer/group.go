@@ -12,6 +12,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"smscancel/worker"
+	"smscancel/worker/status"
 )
 
 // Run takes part in the group until ctx ends, then drains every partition,
@@ -95,10 +96,10 @@ func (c *Consumer) troubled(err error) {
 	if c.trouble == "" && errors.Is(err, kafka.RebalanceInProgress) {
 		return
 	}
-	if c.trouble != err.Error() {
+	if c.trouble != status.Reason(err) {
 		c.Log.Warn().Err(err).Str("group", c.Group).Msg("not in the group, trying again")
 	}
-	c.trouble = err.Error()
+	c.trouble = status.Reason(err)
 }
 
 // serve is one generation: take what is assigned, hand over what is not, commit.

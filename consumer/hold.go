@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"smscancel/worker"
+	"smscancel/worker/status"
 )
 
 // State is where a partition of this member stands.
@@ -90,9 +91,10 @@ func (h *hold) run() {
 			h.c.Handler.Metrics.Fenced.Inc()
 			delay = fenced.NextBackOff()
 		}
-		h.set(StateWaiting, err.Error())
-		if said != err.Error() { // once, not at every try; the status has it too
-			said = err.Error()
+		reason := status.Reason(err)
+		h.set(StateWaiting, reason)
+		if said != reason { // once, not at every try; the status has it too
+			said = reason
 			h.log.Error().Err(err).Stringer("again", delay.Round(time.Millisecond)).Msg("partition stopped; its requests wait")
 		}
 		worker.Sleep(h.ctx, delay)

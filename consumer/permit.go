@@ -93,8 +93,13 @@ func (s *session) prove() {
 		defer s.proving.Store(false)
 		ctx, cancel := context.WithTimeout(s.work, proveTimeout)
 		defer cancel()
-		if err := s.ledger.Prove(ctx); err != nil && s.work.Err() == nil {
+		err := s.ledger.Prove(ctx)
+		switch {
+		case s.work.Err() != nil:
+		case err != nil && !s.unproven.Swap(true):
 			s.log.Warn().Err(err).Msg("cannot confirm the hold on the ledger; no call starts")
+		case err == nil && s.unproven.Swap(false):
+			s.log.Info().Msg("the hold on the ledger is confirmed again")
 		}
 	}()
 }

@@ -44,6 +44,7 @@ type session struct {
 	jobs          sync.WaitGroup
 	committedAt   atomic.Pointer[time.Time] // when the last acknowledged commit was sent; nil = none
 	proving       atomic.Bool
+	unproven      atomic.Bool               // the last try has failed, and that was said
 	blocked       atomic.Int64              // calls that wait for the ledger, not for a lease
 	wakePermit    chan struct{}             // capacity 1: there is one now
 	troubledSince atomic.Pointer[time.Time] // when fetching began to fail; nil = it works

@@ -216,10 +216,11 @@ func (p *Process) inspect(ctx context.Context, client *kafka.Client, topics []st
 func (p *Process) waitFor(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.waiting != err.Error() {
+	reason := status.Reason(err)
+	if p.waiting != reason {
 		p.log.Warn().Err(err).Strs("brokers", p.cfg.Cluster.Brokers).Msg("waiting for Kafka")
 	}
-	p.waiting = err.Error()
+	p.waiting = reason
 }
 
 // Status is the answer of /api/status; it also refreshes the gauges.
