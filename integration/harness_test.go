@@ -180,6 +180,12 @@ func (r *replica) end() {
 	r.cmd.Process.Kill()
 	<-r.done
 	content, _ := os.ReadFile(r.log)
+	if dir := os.Getenv("SMSCANCEL_KEEP_LOGS"); dir != "" {
+		name := strings.ReplaceAll(r.t.Name(), "/", "-") + "-" + filepath.Base(r.log)
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			r.t.Error(err)
+		}
+	}
 	if bytes.Contains(content, []byte(secret)) {
 		r.t.Errorf("the log of %s contains the API key", r.name)
 	}

@@ -30,6 +30,7 @@ type broker struct {
 	secure    int              // host port of the listener SECURE; 0 without users
 	detour    int              // host port of the listener DETOUR; 0 without one
 	proxy     *toxiproxy.Proxy // the way to detour; nil without one
+	disk      *disk            // nil = its data are in the container
 }
 
 func (b *broker) admin() string { return loopback(b.plain) }
@@ -60,10 +61,8 @@ func (c *Cluster) tryBroker(ctx context.Context, options *Options, imageName str
 	if err := b.choosePorts(options); err != nil {
 		return nil, err
 	}
-	if options.Detour {
-		if err := b.openDetour(options); err != nil {
-			return nil, err
-		}
+	if err := c.prepareBroker(ctx, options, imageName, b); err != nil {
+		return nil, err
 	}
 	ctr, err := testcontainers.Run(ctx, imageName, c.customize(options, b)...)
 	if err != nil {
@@ -71,7 +70,7 @@ func (c *Cluster) tryBroker(ctx context.Context, options *Options, imageName str
 			err = errors.Join(err, removeContainer(ctx, c.docker, ctr.GetContainerID()))
 		}
 		b.closeDetour()
-		return nil, err
+		return nil, errors.Join(err, c.removeDisk(ctx, b.disk))
 	}
 	b.container = ctr
 	return b, nil
@@ -83,6 +82,19 @@ func (b *broker) choosePorts(options *Options) (err error) {
 	}
 	if len(options.Users) > 0 {
 		b.secure, err = options.port()
+	}
+	return err
+}
+
+// prepareBroker makes what surrounds the container.
+func (c *Cluster) prepareBroker(ctx context.Context, options *Options, imageName string, b *broker) (err error) {
+	if options.Detour {
+		if err := b.openDetour(options); err != nil {
+			return err
+		}
+	}
+	if options.DiskMiB > 0 {
+		b.disk, err = c.newDisk(ctx, imageName, options.DiskMiB)
 	}
 	return err
 }
@@ -114,6 +126,9 @@ func (c *Cluster) customize(options *Options, b *broker) []testcontainers.Contai
 	}
 	if c.network != nil {
 		custom = append(custom, network.WithNetwork([]string{options.hostname(b.id)}, c.network))
+	}
+	if b.disk != nil {
+		custom = append(custom, testcontainers.WithHostConfigModifier(b.disk.mount))
 	}
 	if b.proxy != nil {
 		custom = append(custom, testcontainers.WithExposedPorts(containerPort(detourPort)))

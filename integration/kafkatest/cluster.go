@@ -42,12 +42,12 @@ func Start(tb testing.TB, options Options) *Cluster {
 	if err != nil {
 		tb.Fatalf("start Kafka: %v", err)
 	}
-	tb.Cleanup(func() { // after the logs of lend: cleanups run last in, first out
+	tb.Cleanup(func() { // after the logs of Lend: cleanups run last in, first out
 		if err := c.remove(); err != nil {
 			tb.Errorf("remove Kafka: %v", err)
 		}
 	})
-	return c.lend(tb)
+	return c.Lend(tb)
 }
 
 // Bootstrap lists the brokers' addresses, HOST:PORT, for the clients under
@@ -180,7 +180,8 @@ func (c *Cluster) remove() error {
 	defer cancel()
 	err := c.each(c.brokers, func(b *broker) error {
 		b.closeDetour()
-		return removeContainer(ctx, c.docker, b.container.GetContainerID())
+		err := removeContainer(ctx, c.docker, b.container.GetContainerID())
+		return errors.Join(err, c.removeDisk(ctx, b.disk))
 	})
 	if c.network != nil {
 		err = errors.Join(err, removeNetwork(ctx, c.docker, c.network.ID))

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"testing"
@@ -91,6 +92,35 @@ func TestPausedBrokerGoesOnWhereItStopped(t *testing.T) {
 	}
 	produce(t, c.Bootstrap(), "paused", "after")
 	expect(t, c.Bootstrap(), "paused", "after")
+}
+
+func TestBrokerEndsWhenItsDiskIsFullAndComesBackWithItsDataWhenThereIsSpace(t *testing.T) {
+	c := Start(t, Options{DiskMiB: 64})
+	c.CreateTopic("full", 1, nil)
+	produce(t, c.Bootstrap(), "full", "before")
+	c.FillDisk(0)
+	refused := make(chan error, 1)
+	go func() { refused <- tryToFill(c.Bootstrap(), "full") }()
+	c.WaitDown(0)
+	if err := <-refused; err == nil {
+		t.Error("everything was written to a full disk")
+	}
+	c.FreeDisk(0)
+	c.StartAgain(0)
+	produce(t, c.Bootstrap(), "full", "after")
+	expect(t, c.Bootstrap(), "full", "before")
+}
+
+// tryToFill writes what needs more space than a full disk may have left.
+func tryToFill(brokers []string, topic string) error {
+	w := &kafka.Writer{Addr: kafka.TCP(brokers...), Transport: &kafka.Transport{}, Topic: topic, RequiredAcks: kafka.RequireAll, MaxAttempts: 1}
+	defer func() { _ = w.Close() }()
+	for range 20 {
+		if err := w.WriteMessages(context.Background(), kafka.Message{Value: make([]byte, 256<<10)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func TestBrokerStartsElsewhereWhenItsPortIsTaken(t *testing.T) {

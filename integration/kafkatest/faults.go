@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
 	tcexec "github.com/testcontainers/testcontainers-go/exec"
 )
 
@@ -77,19 +78,27 @@ func (c *Cluster) StartAgain(brokers ...int) {
 // --bootstrap-server localhost:19092 (of a single broker), and returns what it
 // wrote. An exit code other than 0 is an error.
 func (c *Cluster) Exec(i int, command ...string) (string, error) {
+	output, err := execIn(c.brokers[i].container, command...)
+	if err != nil {
+		err = fmt.Errorf("in broker %d: %w", i, err)
+	}
+	return output, err
+}
+
+func execIn(ctr testcontainers.Container, command ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	code, reader, err := c.brokers[i].container.Exec(ctx, command, tcexec.Multiplexed())
+	code, reader, err := ctr.Exec(ctx, command, tcexec.Multiplexed())
 	if err != nil {
-		return "", fmt.Errorf("run %q in broker %d: %w", command, i, err)
+		return "", fmt.Errorf("run %q: %w", command, err)
 	}
 	output, err := io.ReadAll(reader)
 	if err != nil {
-		return "", fmt.Errorf("read the output of %q in broker %d: %w", command, i, err)
+		return "", fmt.Errorf("read the output of %q: %w", command, err)
 	}
 	text := strings.TrimSpace(string(output))
 	if code != 0 {
-		return text, fmt.Errorf("%q in broker %d: exit code %d: %s", command, i, code, text)
+		return text, fmt.Errorf("%q: exit code %d: %s", command, code, text)
 	}
 	return text, nil
 }

@@ -80,6 +80,16 @@ func sweep(ctx context.Context, docker *client.Client) error {
 			errs = append(errs, removeNetwork(ctx, docker, n.ID))
 		}
 	}
+	volumes, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("list leftover volumes: %w", err))...)
+	}
+	for _, v := range volumes.Items {
+		created, _ := time.Parse(time.RFC3339, v.CreatedAt) // unreadable: long ago
+		if isLeftover(v.Labels[ownerLabel], created) {
+			errs = append(errs, removeVolume(ctx, docker, v.Name))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -118,4 +128,12 @@ func removeNetwork(ctx context.Context, docker *client.Client, id string) error 
 		return nil
 	}
 	return fmt.Errorf("remove network %.12s: %w", id, err)
+}
+
+func removeVolume(ctx context.Context, docker *client.Client, name string) error {
+	_, err := docker.VolumeRemove(ctx, name, client.VolumeRemoveOptions{Force: true})
+	if err == nil || cerrdefs.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("remove volume %.12s: %w", name, err)
 }

@@ -31,6 +31,10 @@ type Options struct {
 	// proxies that can break the network: see Cluster.Detour.
 	Detour bool
 
+	// DiskMiB gives each broker a disk of its own, in memory and of this size,
+	// for FillDisk; 0 leaves its data in the container.
+	DiskMiB int
+
 	port func() (int, error) // chooses a loopback port; nil: freePort
 }
 
@@ -94,6 +98,9 @@ func (o *Options) environment(b *broker, clusterID string) map[string]string {
 		"KAFKA_LOG_CLEANER_DEDUPE_BUFFER_SIZE":       "4194304", // 128 MiB of heap by default
 		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":     "0",
 		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":         "500", // so that tests of evictions are short
+	}
+	if b.disk != nil {
+		env["KAFKA_LOG_DIRS"] = diskPath + "/logs"
 	}
 	if b.proxy != nil {
 		env["KAFKA_LISTENERS"] += fmt.Sprintf(",DETOUR://:%d", detourPort)

@@ -41,11 +41,12 @@ func Shared(tb testing.TB) *Cluster {
 	if err != nil {
 		tb.Fatalf("start the shared Kafka: %v", err)
 	}
-	return c.lend(tb)
+	return c.Lend(tb)
 }
 
-// lend is the cluster as this test sees it.
-func (c *Cluster) lend(tb testing.TB) *Cluster {
+// Lend is the cluster as a test sees it that shares it: what fails, fails that
+// test, and then the end of each broker's log is shown.
+func (c *Cluster) Lend(tb testing.TB) *Cluster {
 	view := *c
 	view.tb = tb
 	tb.Cleanup(func() {

@@ -17,7 +17,7 @@ func TestThreeBrokers(t *testing.T) {
 		"AreReachedByAWayThatBreaksAndHeals":  testDetour,
 		"HealFromWhateverHappened":            testHeal,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, c.lend(t)) })
+		t.Run(name, func(t *testing.T) { test(t, c.Lend(t)) })
 	}
 }
 
