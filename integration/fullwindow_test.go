@@ -61,6 +61,7 @@ func TestAFullDedupeWindowAnswersAfterEachRestart(t *testing.T) {
 type fullWindow struct {
 	*world
 	entries  int // in the window by now
+	mu       sync.Mutex
 	old      []remembered
 	answered int
 	called   int
@@ -77,27 +78,9 @@ type remembered struct {
 // product's own fence and encoder.
 func (f *fullWindow) fill() {
 	f.t.Helper()
-	transport := &kafka.Transport{MetadataTopics: []string{f.requests, f.outcomes}}
-	defer transport.CloseIdleConnections()
-	client := &kafka.Client{Addr: kafka.TCP(f.brokers...), Transport: transport}
-	ledger := &producer.Ledger{
-		Client: client, Records: &records.Client{Transport: transport, Addr: client.Addr}, Topic: f.outcomes, Partitions: f.n,
-		ClusterID: f.cluster.ID(), Metrics: metrics.New(), Log: zerolog.Nop(),
-	}
-	writers := make([]*producer.Writer, f.parts)
-	for p := range writers {
-		writer, err := ledger.Fence(within(f.t), f.requests, p)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		defer writer.Close()
-		if err := writer.Replay(within(f.t), 0, func(worker.Settled) {}, func(int64, int64) {}); err != nil {
-			f.t.Fatal(err)
-		}
-		writers[p] = writer
-	}
-	const chunk = 5000
+	writers := f.fence()
 	requests := f.client(kgo.ProducerBatchMaxBytes(900_000))
+	const chunk = 5000
 	chunks := make(chan int)
 	var fillers sync.WaitGroup
 	for range 2 {
@@ -122,8 +105,32 @@ func (f *fullWindow) fill() {
 	}
 }
 
-var remembering sync.Mutex
+// fence takes over the ledger of every partition.
+func (f *fullWindow) fence() []*producer.Writer {
+	f.t.Helper()
+	transport := &kafka.Transport{MetadataTopics: []string{f.requests, f.outcomes}}
+	f.t.Cleanup(transport.CloseIdleConnections)
+	client := &kafka.Client{Addr: kafka.TCP(f.brokers...), Transport: transport}
+	ledger := &producer.Ledger{
+		Client: client, Records: &records.Client{Transport: transport, Addr: client.Addr}, Topic: f.outcomes, Partitions: f.n,
+		ClusterID: f.cluster.ID(), Metrics: metrics.New(), Log: zerolog.Nop(),
+	}
+	writers := make([]*producer.Writer, f.parts)
+	for p := range writers {
+		writer, err := ledger.Fence(within(f.t), f.requests, p)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.t.Cleanup(writer.Close)
+		if err := writer.Replay(within(f.t), 0, func(worker.Settled) {}, func(int64, int64) {}); err != nil {
+			f.t.Fatal(err)
+		}
+		writers[p] = writer
+	}
+	return writers
+}
 
+// fillChunk writes n requests and their outcomes, and remembers some of them.
 func (f *fullWindow) fillChunk(ctx context.Context, client *kgo.Client, writers []*producer.Writer, from, n int) error {
 	batch := make([]*kgo.Record, n)
 	for i := range batch {
@@ -138,9 +145,9 @@ func (f *fullWindow) fillChunk(ctx context.Context, client *kgo.Client, writers 
 		o := f.outcomeOf(r)
 		receipts[i] = writers[r.Partition].Append(o)
 		if every := max(1, f.entries/20_000); (from+i)%every == 0 {
-			remembering.Lock()
+			f.mu.Lock()
 			f.old = append(f.old, remembered{umid: o.UMID, outcomeID: o.OutcomeID})
-			remembering.Unlock()
+			f.mu.Unlock()
 		}
 	}
 	for _, receipt := range receipts {
