@@ -96,23 +96,36 @@ func (c *check) satisfied(i int32) bool {
 }
 
 // matchAttempts pairs the calls for a request with what their processes logged:
-// both stand in their order, and an attempt that wrote nothing made no call. A
-// call is that of the latest attempt that it fits: the one before may have been
-// lost on its way.
+// both stand in their order, an attempt that wrote nothing made no call, and
+// that of another may have been lost on its way.
 func (c *check) matchAttempts(r *request) {
 	for i := r.call; i != none; i = c.calls[i].next {
 		k := &c.calls[i]
-		arrived := c.seen(k).StartedAt.UnixMilli()
-		for a := r.attempt; a != none; a = c.attempts[a].next {
-			at := &c.attempts[a]
-			if k.process == at.process && at.call == none && at.written() && arrived >= at.started && arrived <= at.ended()+arrival {
-				k.attempt = a
+		seen := c.seen(k)
+		for _, fits := range []func(*attempt) bool{
+			func(a *attempt) bool { return a.status == seen.Status },
+			func(a *attempt) bool { return a.status == 0 && seen.StartedAt.UnixMilli() <= a.ended() },
+			func(a *attempt) bool { return true },
+		} {
+			if k.attempt = c.unmatched(r, k, fits); k.attempt != none {
+				c.attempts[k.attempt].call = i
+				break
 			}
 		}
-		if k.attempt != none {
-			c.attempts[k.attempt].call = i
+	}
+}
+
+// unmatched is the first attempt during which a call may have been sent, and
+// that has none yet.
+func (c *check) unmatched(r *request, k *call, fits func(*attempt) bool) int32 {
+	arrived := c.seen(k).StartedAt.UnixMilli()
+	for a := r.attempt; a != none; a = c.attempts[a].next {
+		at := &c.attempts[a]
+		if k.process == at.process && at.call == none && at.written() && arrived >= at.started && arrived <= at.ended()+arrival && fits(at) {
+			return a
 		}
 	}
+	return none
 }
 
 // checkCalls decides whether each call may have been made at all.
