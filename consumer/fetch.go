@@ -19,6 +19,12 @@ const (
 	// fail if the topic was deleted, before the log counts as doubtful. Deleting,
 	// creating and refilling a topic takes longer.
 	unwatchedLimit = 10 * time.Millisecond
+
+	// leaderPatience is how long a log may seem to end too early before that is
+	// believed: a new leader learns the high watermark a little later, and a
+	// broker that was suspended takes itself for the leader until it hears
+	// otherwise. A log that was replaced goes on ending too early.
+	leaderPatience = 5 * time.Second
 )
 
 // fetch reads records and takes them in hand until admission ends. Its error is
@@ -65,7 +71,7 @@ func (s *session) fetchOnce(at int64) (int64, error) {
 		s.end.Store(page.HighWatermark)
 	}
 	if err == nil && alone && !s.capped { // with an error the end may be any number
-		s.capLease(page.HighWatermark)
+		s.seeEnd(page.HighWatermark)
 	}
 	switch {
 	case errors.Is(err, kafka.OffsetOutOfRange):
@@ -86,8 +92,20 @@ func (s *session) fetchOnce(at int64) (int64, error) {
 // start calls any more: nothing has confirmed its hold for a session timeout.
 func (s *session) alone() bool { return time.Since(s.fenced) > s.c.SessionTimeout }
 
+// seeEnd caps the inherited lease at the highest end seen for a while: what an
+// earlier owner called stood in the log when it had to stop.
+func (s *session) seeEnd(end int64) {
+	if s.aloneSince.IsZero() {
+		s.aloneSince = time.Now()
+	}
+	s.highest = max(s.highest, end)
+	if time.Since(s.aloneSince) > leaderPatience {
+		s.capLease(s.highest)
+	}
+}
+
 // capLease ends the time in which a new record may have been called by an
-// earlier owner: what it called stood in the log by now.
+// earlier owner.
 func (s *session) capLease(end int64) {
 	s.capped = true
 	if s.part.Inherited >= end {
@@ -105,13 +123,28 @@ func (s *session) compareLog(page *records.Page) error {
 		return nil
 	}
 	rec, err := s.c.recordAt(s.admit, s.tp, s.known.Offset, page.HighWatermark)
-	if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
+	switch {
+	case err != nil && !errors.Is(err, kafka.OffsetOutOfRange):
 		return err
-	}
-	if rec == nil || rec.ID() != *s.known {
+	case rec == nil:
+		return s.tooShort(s.known.Offset)
+	case rec.ID() != *s.known:
 		return fmt.Errorf("%w: the record at offset %d is not the one that was read", errOtherLog, s.known.Offset)
 	}
+	s.shortSince = time.Time{}
 	return nil
+}
+
+// tooShort judges a log that ends at or below an offset that was read: it is
+// another one only if that does not change.
+func (s *session) tooShort(offset int64) error {
+	if s.shortSince.IsZero() {
+		s.shortSince = time.Now()
+	}
+	if time.Since(s.shortSince) < leaderPatience {
+		return fmt.Errorf("the log ends at or below offset %d, which was read already", offset)
+	}
+	return fmt.Errorf("%w: offset %d is past its end", errOtherLog, offset)
 }
 
 // outOfRange moves on when retention has overtaken the reader. An offset past
@@ -122,7 +155,7 @@ func (s *session) outOfRange(at int64) (int64, error) {
 		return at, err
 	}
 	if at >= first {
-		return at, fmt.Errorf("%w: offset %d is past its end", errOtherLog, at)
+		return at, s.tooShort(at)
 	}
 	s.c.lostToRetention(s.log, at, first)
 	s.tracker.advance(first)

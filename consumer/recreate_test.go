@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -41,6 +42,48 @@ func TestRequestsOfARecreatedTopicAreNotLost(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Fault: the leader of the request partition moves. The new one, for a while,
+// knows only a high watermark that has been read beyond; or a suspended one wakes
+// up and takes itself for the leader, whose log ends before. Promise: that is no
+// other log, and the session goes on, unless it stays so.
+func TestALeaderThatLagsIsNotAnotherLog(t *testing.T) {
+	for name, answer := range map[string]*kerr.Error{"a low high watermark": {}, "a log that ends before": kerr.OffsetOutOfRange} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 1)
+			s.commitAs(nil, metadata{}, 0, "") // so that there is a group
+			r := s.consumer(newAPI().call)
+			reader, _, err := r.takeOver(topicPartition{topic, 0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(reader.close)
+			s.publish(0, 0, 5)
+			if at, err := reader.fetchOnce(0); err != nil || at != 5 {
+				t.Fatalf("read up to %d, %v", at, err)
+			}
+			fault := s.fetchFault()
+			for _, lags := range []bool{true, true, false, true, false} {
+				reader.doubtful = true // as after any trouble
+				fault.set(nil)
+				if lags {
+					fault.set(answer)
+				}
+				if at, err := reader.fetchOnce(5); (err != nil) != lags || errors.Is(err, errOtherLog) || at != 5 {
+					t.Errorf("while the leader lags (%t): %v, goes on at %d", lags, err, at)
+				}
+			}
+			reader.doubtful = true
+			fault.set(answer)
+			_, before := reader.fetchOnce(5)
+			reader.shortSince = reader.shortSince.Add(-2 * leaderPatience)
+			_, after := reader.fetchOnce(5)
+			if errors.Is(before, errOtherLog) || !errors.Is(after, errOtherLog) {
+				t.Errorf("at first %v, and when it stays so %v", before, after)
+			}
+		})
+	}
 }
 
 // recreate deletes the request topic and creates it again.
@@ -85,13 +128,17 @@ func (s *stage) fetchFault() *fetchFault {
 
 // answer answers every fetch with err from now on, and returns when one was.
 func (f *fetchFault) answer(err *kerr.Error) {
-	seen := make(chan struct{}, 1)
-	f.mu.Lock()
-	f.err, f.seen = err, seen
-	f.mu.Unlock()
-	if err != nil {
+	if seen := f.set(err); err != nil {
 		<-seen
 	}
+}
+
+// set is answer for who does not wait.
+func (f *fetchFault) set(err *kerr.Error) (seen chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.seen = err, make(chan struct{}, 1)
+	return f.seen
 }
 
 func refusal(req *kmsg.FetchRequest, code int16) kmsg.Response {

@@ -37,6 +37,10 @@ type session struct {
 	watched  time.Time                 // when the last fetch was answered
 	capped   bool                      // the inherited lease is what is left of it
 
+	aloneSince time.Time // when an end was seen first that no earlier owner can call beyond; zero = not yet
+	highest    int64     // end seen since then
+	shortSince time.Time // since when the log seems to end too early; zero = it does not
+
 	admit         context.Context // ends when no new call may start
 	stopAdmit     context.CancelFunc
 	work          context.Context // ends when calls in hand are to be dropped

@@ -185,20 +185,40 @@ func (t *takeover) decide(ctx context.Context) error {
 }
 
 // sameLog tells whether the last record below the watermark is still the one
-// that was committed. One that retention has deleted cannot be compared.
+// that was committed. One that retention has deleted cannot be compared. A log
+// that seems to end below it is looked at again.
 func (t *takeover) sameLog(ctx context.Context) (bool, error) {
-	m := t.commit.meta
-	if t.commit.offset > t.end {
-		return false, nil
+	for since := time.Now(); ; {
+		same, found, err := t.compareLog(ctx)
+		if err != nil || found || time.Since(since) > leaderPatience {
+			return same, err
+		}
+		if err := worker.Sleep(ctx, lookAgain); err != nil {
+			return false, err
+		}
+		if t.end, err = t.c.Records.Latest(ctx, t.tp.topic, t.tp.partition); err != nil {
+			return false, fmt.Errorf("end offset: %w", err)
+		}
 	}
-	if m.Last == nil || m.Last.Offset < t.first {
-		return true, nil
+}
+
+const lookAgain = 100 * time.Millisecond
+
+// compareLog is one look of sameLog; found tells whether there was something to
+// compare, or nothing needed to be.
+func (t *takeover) compareLog(ctx context.Context) (same, found bool, err error) {
+	m := t.commit.meta
+	switch {
+	case t.commit.offset > t.end:
+		return false, false, nil
+	case m.Last == nil || m.Last.Offset < t.first:
+		return true, true, nil
 	}
 	rec, err := t.c.recordAt(ctx, t.tp, m.Last.Offset, t.end)
 	if err != nil {
-		return false, fmt.Errorf("read the last committed record: %w", err)
+		return false, false, fmt.Errorf("read the last committed record: %w", err)
 	}
-	return rec != nil && rec.ID() == m.Last.id(), nil
+	return rec != nil && rec.ID() == m.Last.id(), rec != nil, nil
 }
 
 // recordAt is the first record at or after an offset and below end; nil if
@@ -228,7 +248,7 @@ func (c *Consumer) recordAt(ctx context.Context, tp topicPartition, offset, end 
 // replayStart is the ledger offset from which a replay finds both the outcomes
 // of records at or beyond the watermark and those of the dedupe window.
 func (t *takeover) replayStart(ctx context.Context) (int64, error) {
-	ledger, err := t.c.Outcomes.Bounds(ctx, t.tp.partition, time.Now().Add(-t.c.DedupeWindow))
+	ledger, err := t.bounds(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -245,6 +265,20 @@ func (t *takeover) replayStart(ctx context.Context) (int64, error) {
 		err = t.ledgerCanAnswer(ctx, ledger.Oldest)
 	}
 	return start, err
+}
+
+// bounds are those of the ledger. One that seems to end below the commit is
+// looked at again.
+func (t *takeover) bounds(ctx context.Context) (worker.LedgerBounds, error) {
+	for since := time.Now(); ; {
+		b, err := t.c.Outcomes.Bounds(ctx, t.tp.partition, time.Now().Add(-t.c.DedupeWindow))
+		if err != nil || !t.trusted || t.commit.meta.Ledger <= b.End || time.Since(since) > leaderPatience {
+			return b, err
+		}
+		if err := worker.Sleep(ctx, lookAgain); err != nil {
+			return b, err
+		}
+	}
 }
 
 // mayMiss tells whether the ledger may have held outcomes of records to come
