@@ -147,8 +147,10 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	}
 }
 
-// watchOutcomeTopic ends every session when the outcome topic gets another
-// partition count: outcomes would no longer stand where they are looked for.
+// watchOutcomeTopic gives every partition up when the outcome topic gets another
+// partition count: outcomes would no longer stand where they are looked for. Those
+// of the calls in hand still do, and what is committed then is a clean end. The
+// takeover that follows refuses, and says why.
 func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
 	var changed *worker.PartitionCountError
 	for ctx.Err() == nil {
@@ -156,7 +158,7 @@ func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
 			c.mu.Lock()
 			for _, h := range c.holds {
 				if s, _ := h.current(); s != nil {
-					s.fail(err)
+					c.letGo(h, c.AttemptTimeout+time.Second)
 				}
 			}
 			c.mu.Unlock()

@@ -1,12 +1,14 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"smscancel/integration/kafkatest"
 	"smscancel/integration/simulator"
@@ -136,6 +138,64 @@ func TestAnotherPartitionCountOfTheOutcomeTopicIsRefused(t *testing.T) {
 	}
 	if n := len(w.sim.Calls()); n != calls {
 		t.Errorf("%d calls were made", n-calls)
+	}
+}
+
+// Fault: the outcome topic gets one partition more while requests flow. Promise:
+// every call in hand gets its outcome, where those before it stand; after that no
+// call is made and nothing is written, by this worker or one that joins it, and
+// both name the two counts. With a new outcome topic the rest is handled.
+func TestAPartitionAddedToTheOutcomeTopicStopsARunningWorker(t *testing.T) {
+	kafkatest.Require(t)
+	const total = 2_000
+	w := newWorld(t, kafkatest.Shared(t), 3, slow(100*time.Millisecond))
+	r := w.start("worker", "--concurrency", "20")
+	w.waitRunning(r)
+	w.ask(0, total)
+	w.waitForOutcomes(100)
+	if _, err := w.admin().UpdatePartitions(within(t), 4, w.outcomes); err != nil {
+		t.Fatalf("add a partition: %v", err)
+	}
+	reason := []string{w.outcomes + " has 4 partitions", "written with 3"}
+	w.waitUnready(r, reason...)
+	w.eventually("all partitions to stop", func() error {
+		s, err := r.status()
+		for _, p := range s.Partitions {
+			if err == nil && p.State != "waiting" {
+				err = fmt.Errorf("partition %d: %s", p.Partition, p.State)
+			}
+		}
+		return err
+	})
+	calls := w.sim.Summary().Calls
+	another := w.start("another")
+	w.waitUnready(another, reason...)
+	another.stop()
+	old, attempts := w.readOutcomes(), 0
+	for _, f := range old {
+		attempts += f.outcome.Attempts
+		if f.outcome.Ambiguous {
+			t.Errorf("ambiguous: %s", f.record.Value)
+		}
+	}
+	if n := w.sim.Summary().Calls; n != calls || attempts != int(n) || len(old) == total {
+		t.Errorf("%d calls when it stopped, %d later, %d in its %d outcomes of %d", calls, n, attempts, len(old), total)
+	}
+	r.stop()
+
+	w.outcomes += ".new"
+	w.cluster.CreateTopic(w.outcomes, 4, map[string]string{"retention.ms": "1209600000"})
+	w.n = 4
+	r = w.start("new-topic")
+	w.waitSettled(r)
+	r.stop()
+	handled := w.readOutcomes()
+	t.Logf("%d outcomes in the old topic, %d in the new one, %d requests", len(old), len(handled), total)
+	for at, f := range old {
+		handled[at] = f
+	}
+	if len(handled) != total {
+		t.Errorf("%d of %d requests have an outcome", len(handled), total)
 	}
 }
 
