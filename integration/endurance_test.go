@@ -14,6 +14,10 @@ import (
 // The three endurance tests (soak, full window, backlog) run small with all
 // others, which shows that they work; `make soak` runs them at full size.
 
+// patiently are flags for a worker of which a test wants to see exactly one
+// call for each message, on a machine as slow as it may be.
+var patiently = []string{"--attempt-timeout", "10m", "--session-timeout", "15s"}
+
 // duration is a parameter of a long run.
 func duration(t *testing.T, variable string, fallback time.Duration) time.Duration {
 	t.Helper()

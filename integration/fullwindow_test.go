@@ -177,7 +177,7 @@ func (f *fullWindow) outcomeOf(r *kgo.Record) *worker.Outcome {
 // long that took since it was given them.
 func (f *fullWindow) replay(round int) (*replica, time.Duration) {
 	f.t.Helper()
-	r := f.start(fmt.Sprint("worker-", round))
+	r := f.start(fmt.Sprint("worker-", round), patiently...)
 	var begin time.Time
 	f.advances("the replay", func() (float64, bool) {
 		s, err := r.status()
