@@ -234,6 +234,28 @@ func TestTheErrorOfARedirectIsNotTheAPIs(t *testing.T) {
 	s.expect()
 }
 
+func TestTheDedupeWindowCountsFromDecidedOrFromWritten(t *testing.T) {
+	s := validRun(t)
+	s.run.Setup.Window = time.Hour
+	r := s.cancel(umid(82))
+	s.call(b, r, counted(1))
+	decided := s.now.Format(worker.TimeFormat)
+	s.pass(2*time.Hour).settle(b, r, worker.StatusCancelled, func(o *worker.Outcome) { count(1)(o); o.CompletedAt = decided })
+	s.pass(time.Minute)
+	for _, answered := range []func(int64){
+		func(again int64) {
+			s.call(b, again, counted(0))
+			s.settle(b, again, worker.StatusNotCancelled, count(0))
+		},
+		func(again int64) { s.settle(b, again, worker.StatusDuplicate, copyOf(s, r)) },
+	} {
+		before := *s.run
+		answered(s.cancel(umid(82)))
+		s.expect()
+		*s.run = before
+	}
+}
+
 func TestACallIsOfTheAttemptThatWasNotLost(t *testing.T) {
 	s := validRun(t)
 	s.run.Setup.CallsLost = true

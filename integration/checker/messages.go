@@ -137,7 +137,12 @@ func (c *check) within(at int64, answer int32, leaning int64) bool {
 	if window == 0 || c.run.Setup.ClocksDiffer {
 		return leaning == late || window == 0
 	}
-	return at-c.run.Outcomes[answer].Timestamp.UnixMilli() <= window+leaning*(window/512+tolerance)
+	// An owner counts from when it decided the outcome, its heir from when that was written.
+	since, decided := c.run.Outcomes[answer].Timestamp.UnixMilli(), c.outcomes[answer].completed
+	if (decided < since) == (leaning == early) {
+		since = decided
+	}
+	return at-since <= window+leaning*(window/512+tolerance)
 }
 
 // checkCopy: cancelledCount or error, and ambiguous, are copied.
