@@ -42,9 +42,21 @@ func (s *session) checkKey(rec *worker.Record, job *worker.Job) {
 
 var murmur2 = kafka.Murmur2Balancer{Consistent: true}
 
-// lostToRetention counts records that were deleted before anybody read them.
-func (c *Consumer) lostToRetention(log zerolog.Logger, from, to int64) {
-	c.Handler.Metrics.LostRetention.Add(float64(to - from))
-	log.Error().Int64("from", from).Int64("to", to).Int64("records", to-from).
+// lostToRetention counts records that were deleted before they were handled.
+// Those with an outcome are taken out of settled: they were not lost.
+func (c *Consumer) lostToRetention(log zerolog.Logger, from, to int64, settled map[worker.RecordID]int64) {
+	handled := map[int64]bool{}
+	for id := range settled {
+		if id.Offset >= from && id.Offset < to {
+			handled[id.Offset] = true
+			delete(settled, id)
+		}
+	}
+	lost := to - from - int64(len(handled))
+	if lost == 0 {
+		return
+	}
+	c.Handler.Metrics.LostRetention.Add(float64(lost))
+	log.Error().Int64("from", from).Int64("to", to).Int64("records", lost).
 		Msg("retention deleted requests before they were handled; they get no outcome")
 }

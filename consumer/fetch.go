@@ -157,7 +157,7 @@ func (s *session) outOfRange(at int64) (int64, error) {
 	if at >= first {
 		return at, s.tooShort(at)
 	}
-	s.c.lostToRetention(s.log, at, first)
+	s.c.lostToRetention(s.log, at, first, s.settled)
 	s.tracker.advance(first)
 	return first, nil
 }

@@ -80,6 +80,9 @@ func (m *metadata) of(clusterID, outcomes string) bool {
 	return m != nil && m.ClusterID == clusterID && m.Outcomes == outcomes
 }
 
+// fence is that of the writer that committed.
+func (m *metadata) fence() fence { return fence{m.PID, m.Epoch} }
+
 // writtenBy tells whether the commit is that of a given writer.
 func (m *metadata) writtenBy(pid int64, epoch int16) bool {
 	return m != nil && m.PID == pid && m.Epoch == epoch

@@ -31,10 +31,13 @@ type takeover struct {
 	claim    func(*commitment)   // has it committed while the replay goes on
 
 	idle map[fence]bool // fences of this process under which no call was started
-	lost int64          // records that retention deleted before they were read
+	lost int64          // records beyond the watermark that retention deleted
 
 	replaced bool // the outcome topic is another one than was committed, under the same name
 	trusted  bool // the metadata describes this ledger and this request log
+	clean    bool // and nothing was written after it: no record at or beyond the offset has an outcome
+
+	ledgerEnd int64 // of the outcome partition, as read after the fence
 }
 
 // run takes the partition over. The ledger is closed again on error.
@@ -77,7 +80,7 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	if err := t.decide(ctx); err != nil {
 		return nil, err
 	}
-	from, err := t.replayStart(ctx)
+	from, err := t.replayStart(ctx, ledger)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +101,7 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	found := 0
 	err = ledger.Replay(ctx, from, func(o worker.Settled) {
 		found++
-		if o.Record.Offset >= t.offset {
+		if o.Record.Offset >= t.offset-t.lost {
 			s.settled[o.Record] = o.Ledger
 		}
 		s.part.Remember(o)
@@ -111,14 +114,12 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	}
 	s.part.Inherited = t.lease
 	s.lease = newLease(t.lease)
+	t.c.lostToRetention(t.log, t.offset-t.lost, t.offset, s.settled) // said once, and not at every try
 	s.tracker = newTracker(t.offset, t.last, ledger.Next)
 	s.tracker.found(s.settled)
 	s.known = t.last
 	s.end.Store(t.end)
 	s.open()
-	if t.lost > 0 { // said once, and not at every try
-		t.c.lostToRetention(t.log, t.offset-t.lost, t.offset)
-	}
 	t.say(fenceOf(ledger), from, found, len(s.settled))
 	return s, nil
 }
@@ -247,11 +248,13 @@ func (c *Consumer) recordAt(ctx context.Context, tp topicPartition, offset, end 
 
 // replayStart is the ledger offset from which a replay finds both the outcomes
 // of records at or beyond the watermark and those of the dedupe window.
-func (t *takeover) replayStart(ctx context.Context) (int64, error) {
+func (t *takeover) replayStart(ctx context.Context, own Ledger) (int64, error) {
 	ledger, err := t.bounds(ctx)
 	if err != nil {
 		return 0, err
 	}
+	t.clean = t.trusted && t.commit.meta.Clean && t.nobodyBetween(t.commit.meta.fence(), fenceOf(own))
+	t.ledgerEnd = ledger.End
 	if t.trusted && t.commit.meta.Ledger > ledger.End {
 		t.log.Error().Int64("ledgerOffset", t.commit.meta.Ledger).Int64("end", ledger.End).
 			Msg("the outcome topic is another one than was committed; replaying all of it")
@@ -287,7 +290,7 @@ func (t *takeover) mayMiss(ledger worker.LedgerBounds) bool {
 	if !t.trusted {
 		return ledger.First > 0
 	}
-	return !t.commit.meta.Clean && t.commit.meta.Ledger < ledger.First
+	return !t.clean && t.commit.meta.Ledger < ledger.First
 }
 
 // ledgerCanAnswer refuses to handle records that may have been settled by
@@ -314,7 +317,7 @@ var errLedgerTooShort = errors.New("outcomes of the first requests may have been
 func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	m := t.commit.meta
 	switch {
-	case t.trusted && t.nobodyBetween(fence{m.PID, m.Epoch}, fenceOf(ledger)):
+	case t.trusted && t.nobodyBetween(m.fence(), fenceOf(ledger)):
 		t.lease = m.Lease
 	case t.trusted || t.replaced || outcomes:
 		// Somebody else wrote in between, or the commit says nothing.
@@ -331,6 +334,10 @@ func (t *takeover) signCommit(ledger Ledger) error {
 	m := *t.commit.meta
 	m.Offset, m.Lease = t.offset, t.lease
 	m.PID, m.Epoch = ledger.Identity()
+	if t.clean { // there is no outcome yet: the first will stand behind our fence
+		m.Ledger = t.ledgerEnd
+	}
+	m.Clean = false
 	text, err := m.encode()
 	if err == nil {
 		t.claim(&commitment{offset: m.Offset, lease: m.Lease, ledger: m.Ledger, text: text})

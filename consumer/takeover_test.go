@@ -60,6 +60,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "it does, and nothing was below it", commit: func(m *metadata) { m.Offset, m.Last = 15, nil }, settled: 5, offset: 0, lease: leaseUnknown, ahead: 5},
 		{name: "an operator's offset past the end", at: 15, settled: 2, offset: 0, lease: leaseUnknown, ahead: 2},
 		{name: "retention overtook", commit: func(*metadata) {}, deleted: 8, settled: 5, offset: 8, lease: 7, from: 3, lost: 3},
+		{name: "retention overtook, but one had its outcome", commit: func(*metadata) {}, deleted: 8, settled: 6, offset: 8, lease: 7, from: 3, lost: 2},
 		{name: "retention took only what is settled", commit: func(*metadata) {}, deleted: 5, settled: 5, offset: 5, lease: 7, from: 3},
 		{name: "no commit, and retention took some", deleted: 4, offset: 4, lease: -1},
 		{name: "another ledger than was committed", commit: func(m *metadata) { m.Ledger = 1000 }, settled: 1, offset: 5, lease: leaseUnknown},
@@ -72,6 +73,11 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "all outcomes are deleted", err: errLedgerTooShort, says: "set the offset of group g to",
 			bounds: func(worker.LedgerBounds) worker.LedgerBounds { return worker.LedgerBounds{First: 3, Since: 3, End: 3} }},
 		{name: "outcomes beyond the watermark are deleted", commit: func(m *metadata) { m.Ledger = 1 }, settled: 8, err: errLedgerTooShort, says: "or later",
+			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
+				b.First, b.Oldest = 3, start.Add(time.Second)
+				return b
+			}},
+		{name: "the stop was clean, but another wrote since", commit: func(m *metadata) { m.Ledger, m.Clean = 1, true; m.Epoch-- }, settled: 8, err: errLedgerTooShort, says: "or later",
 			bounds: func(b worker.LedgerBounds) worker.LedgerBounds {
 				b.First, b.Oldest = 3, start.Add(time.Second)
 				return b
@@ -256,6 +262,28 @@ func TestATakeoverCutShortLeavesTheLeaseAsItWas(t *testing.T) {
 	if line := heir.log.line("partition taken over"); !strings.Contains(line, `"lease":7`) {
 		t.Errorf("the next owner inherits another lease: %s", line)
 	}
+}
+
+// Fault: the same after a clean stop, which says that no record from the offset on
+// has an outcome. Promise: the commit of the new owner, who may write some before
+// it commits again, does not say so any more, but where they would stand.
+func TestATakeoverDoesNotPassOnThatTheStopWasClean(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 10)
+	for n := range 5 {
+		s.book.settle(first, recordOf(request(0, n)))
+	}
+	s.book.epochs[first] = 4
+	s.commitAs(func(*metadata) {}, metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 5, PID: penPID, Epoch: 4, Ledger: 1, Lease: -1, Clean: true}, 0, "")
+	s.book.replay = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	r := s.start(newAPI().call)
+	s.eventually("the commit of the new owner", func() error {
+		if m := s.commit(0).meta; m == nil || m.Epoch != 5 || m.Clean || m.Ledger != 5 {
+			return fmt.Errorf("committed %+v", m)
+		}
+		return nil
+	})
+	r.stop()
 }
 
 // takeOver takes a partition over without a group, and tells where its replay began.
