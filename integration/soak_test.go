@@ -25,7 +25,7 @@ import (
 // SMSCANCEL_SOAK_RATE how many requests a second.
 func TestASoakUnderRandomFaultsLeaksNothing(t *testing.T) {
 	kafkatest.Require(t)
-	length := duration(t, "SMSCANCEL_SOAK", 12*time.Second)
+	length := duration(t, "SMSCANCEL_SOAK", 8*time.Second)
 	s := newSoak(t, length)
 	s.publisher(number("SMSCANCEL_SOAK_RATE", 200))
 	watched := s.veteran.watch(max(length/360, time.Second/4))
@@ -149,7 +149,7 @@ func (s *soak) weather(length time.Duration, watched *sampler) {
 	begin := time.Now()
 	faults := time.NewTicker(max(length/180, 2*time.Second))
 	defer faults.Stop()
-	broker := time.NewTicker(max(length/8, 8*time.Second))
+	broker := time.NewTicker(max(length/8, 10*time.Second))
 	defer broker.Stop()
 	report := time.NewTicker(time.Minute)
 	defer report.Stop()
