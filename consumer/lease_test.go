@@ -148,6 +148,40 @@ func TestWindowIsSharedFairlyAndIsTheBackpressure(t *testing.T) {
 	})
 }
 
+// Partitions are taken over one after another: the first may have filled the
+// window by the time the others join.
+func TestAFullWindowHoldsBackThoseWhoJoinLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10, 1000)
+		first := w.join()
+		for range 10 {
+			if err := first.acquire(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		second := w.join()
+		admitted := make(chan error, 10)
+		go func() {
+			for range 5 {
+				admitted <- second.acquire(t.Context(), 1)
+			}
+		}()
+		for released := range 5 {
+			synctest.Wait()
+			// One beyond the window, so that no partition stands still, then one
+			// for each that the first lets go of.
+			if got := len(admitted); got != max(1, released) {
+				t.Fatalf("%d records admitted beside %d of the first partition, want %d", got, 10-released, max(1, released))
+			}
+			first.release(1)
+		}
+		synctest.Wait()
+		if got := len(admitted); got != 5 {
+			t.Errorf("%d records admitted to the second partition, want its half of the window", got)
+		}
+	})
+}
+
 func TestWindowAdmitsARecordLargerThanAShareAlone(t *testing.T) {
 	w := newWindow(10, 100)
 	s := w.join()

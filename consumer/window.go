@@ -6,14 +6,16 @@ import (
 )
 
 // window bounds the records in hand over all partitions, shared fairly: each
-// partition may hold its share. A full share stops that partition's fetch; it
-// is the only backpressure there is.
+// partition may hold its share, and always one record. A full share stops that
+// partition's fetch, and so does a full window: a partition that was alone may
+// hold more than its share when others join. It is the only backpressure there is.
 type window struct {
 	records int
 	bytes   int
 
 	mu      sync.Mutex
 	members map[*share]struct{}
+	held    struct{ records, bytes int } // by all members
 }
 
 // share is one partition's part of the window.
@@ -21,6 +23,7 @@ type share struct {
 	w       *window
 	records int
 	bytes   int
+	blocked bool          // waits for room
 	freed   chan struct{} // capacity 1
 }
 
@@ -42,6 +45,8 @@ func (s *share) leave() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	delete(s.w.members, s)
+	s.w.held.records -= s.records
+	s.w.held.bytes -= s.bytes
 	for other := range s.w.members {
 		other.nudge()
 	}
@@ -65,13 +70,21 @@ func (s *share) acquire(ctx context.Context, size int) error {
 func (s *share) tryAcquire(size int) bool {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	n := max(len(s.w.members), 1)
-	if s.records > 0 && (s.records+1 > s.w.records/n || s.bytes+size > s.w.bytes/n) {
-		return false
+	w, n := s.w, max(len(s.w.members), 1)
+	own := s.records < w.records/n && s.bytes+size <= w.bytes/n
+	all := w.held.records < w.records && w.held.bytes+size <= w.bytes
+	s.blocked = s.records > 0 && !(own && all)
+	if !s.blocked {
+		s.add(1, size)
 	}
-	s.records++
-	s.bytes += size
-	return true
+	return !s.blocked
+}
+
+func (s *share) add(records, bytes int) {
+	s.records += records
+	s.bytes += bytes
+	s.w.held.records += records
+	s.w.held.bytes += bytes
 }
 
 // maxBytes is how many bytes of records this partition may hold.
@@ -84,9 +97,13 @@ func (s *share) maxBytes() int {
 func (s *share) release(size int) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	s.records--
-	s.bytes -= size
-	s.nudge()
+	s.add(-1, -size)
+	n := max(len(s.w.members), 1)
+	for other := range s.w.members {
+		if other.blocked && (other == s || other.records < s.w.records/n) {
+			other.nudge()
+		}
+	}
 }
 
 func (s *share) nudge() {
