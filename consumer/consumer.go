@@ -88,8 +88,9 @@ type Consumer struct {
 	member   *kafka.Generation                 // the last assignment; nil = none yet
 	assigned map[topicPartition]bool
 	stopping bool
-	trouble  string    // why there is no generation; empty when there is one
-	outside  time.Time // when the last generation ended; zero while there is one
+	trouble  string          // why there is no generation; empty when there is one
+	said     map[string]bool // troubles since then that were logged
+	outside  time.Time       // when the last generation ended; zero while there is one
 
 	partitions atomic.Pointer[map[string][]int] // of each request topic, for the check of keys
 	leaving    atomic.Bool                      // the membership may end
@@ -107,7 +108,7 @@ func New(c Config) *Consumer {
 	return &Consumer{
 		Config: c, window: newWindow(c.Window, c.WindowBytes),
 		holds: map[topicPartition]*hold{}, idle: map[topicPartition]map[fence]bool{}, assigned: map[topicPartition]bool{},
-		wakeCommit: make(chan struct{}, 1), trouble: "not joined yet",
+		wakeCommit: make(chan struct{}, 1), trouble: "not joined yet", said: map[string]bool{},
 	}
 }
 

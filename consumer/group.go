@@ -96,10 +96,11 @@ func (c *Consumer) troubled(err error) {
 	if c.trouble == "" && errors.Is(err, kafka.RebalanceInProgress) {
 		return
 	}
-	if c.trouble != status.Reason(err) {
+	c.trouble = status.Reason(err)
+	if !c.said[c.trouble] { // each of them once: a broker that is down has more than one answer
+		c.said[c.trouble] = true
 		c.Log.Warn().Err(err).Str("group", c.Group).Msg("not in the group, trying again")
 	}
-	c.trouble = status.Reason(err)
 }
 
 // serve is one generation: take what is assigned, hand over what is not, commit.
@@ -207,6 +208,7 @@ func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits m
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.member, c.trouble, c.outside = gen, "", time.Time{}
+	clear(c.said)
 	c.assigned = map[topicPartition]bool{}
 	for _, tp := range tps {
 		c.assigned[tp] = true

@@ -20,16 +20,7 @@ func (c *Consumer) Report(s *status.Status) {
 	if c.member != nil {
 		s.Generation = c.member.ID
 	}
-	s.Reason = ""
-	if c.trouble != "" {
-		s.Reason = "not in the group: " + c.trouble
-	}
-	if since := c.outside; !since.IsZero() && time.Since(since) > c.SessionTimeout+unwellAfter {
-		s.Reason = "out of the group for " + time.Since(since).Round(time.Second).String()
-	}
-	if c.stopping {
-		s.Reason = "stopping"
-	}
+	s.Reason = c.absence()
 	c.mu.Unlock()
 	sort.Slice(holds, func(i, j int) bool {
 		a, b := holds[i].tp, holds[j].tp
@@ -53,6 +44,25 @@ func (c *Consumer) Report(s *status.Status) {
 		m.OldestAge.Set(max(time.Since(s.Oldest.Timestamp).Seconds(), 0))
 	}
 	s.Ready = s.Reason == ""
+}
+
+// absence is why this replica takes no part in the group, as it should; empty if
+// it does, or is out for a short while only: a rebalance, or a coordinator that
+// moves. c.mu is held.
+func (c *Consumer) absence() string {
+	out := time.Duration(0)
+	if !c.outside.IsZero() {
+		out = time.Since(c.outside)
+	}
+	switch {
+	case c.stopping:
+		return "stopping"
+	case c.member == nil:
+		return "not in the group: " + c.trouble
+	case out > c.SessionTimeout+unwellAfter:
+		return fmt.Sprintf("out of the group for %s: %s", out.Round(time.Second), c.trouble)
+	}
+	return ""
 }
 
 func (h *hold) report(s *status.Status) status.Partition {

@@ -39,3 +39,31 @@ func TestRefusedCommitsMakeAReplicaUnready(t *testing.T) {
 		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
 	}
 }
+
+// Fault: a member loses its coordinator. Promise: it is unready before its first
+// generation and when it is out of the group for long, and not at once.
+func TestAReplicaOutOfTheGroupIsUnreadyAfterAWhile(t *testing.T) {
+	s := newStage(t, 1)
+	r := s.consumer(newAPI().call)
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "not joined yet") {
+		t.Errorf("before it has joined: ready %v, reason %q", now.Ready, now.Reason)
+	}
+	s.run(r)
+	s.running(r, 1)
+	s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup}, Err: kerr.NotCoordinator, Count: -1})
+	s.eventually("the replica to be out of the group", func() error {
+		if r.log.line("not in the group") == "" {
+			return fmt.Errorf("it is not")
+		}
+		return nil
+	})
+	if now := r.report(); !now.Ready {
+		t.Errorf("unready at once: %s", now.Reason)
+	}
+	r.mu.Lock()
+	r.outside = r.outside.Add(-r.SessionTimeout - 2*unwellAfter)
+	r.mu.Unlock()
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "out of the group") || !strings.Contains(now.Reason, "Not Coordinator") {
+		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
+	}
+}
