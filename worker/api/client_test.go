@@ -138,44 +138,6 @@ func TestRequestLineAndHeadersAreWhatTheAPIExpects(t *testing.T) {
 	}
 }
 
-func TestIDsCannotBreakOutOfTheirPathSegment(t *testing.T) {
-	var calls atomic.Int64
-	url := rawServer(t, func(net.Conn) { calls.Add(1) })
-	client := newTestClient(t, Config{BaseURL: url})
-	for _, id := range []string{"", ".", "..", "a/b", "../x", "a?b", "a#b", "a b", "%2e%2e", "a%2fb", "a\\b", "a\r\nX: y", "a;b", "\u00e9", "a\x00"} {
-		for _, target := range []worker.Target{{SubAccountID: "acme", ID: id}, {SubAccountID: id, ID: "u"}, {SubAccountID: "acme", ID: id, Batch: true}} {
-			v := client.Cancel(t.Context(), target, "", "")
-			if v.Status != worker.StatusFailed || v.Err.Kind != worker.KindInvalidRequest || v.Open {
-				t.Errorf("%+v: %+v", target, v)
-			}
-		}
-	}
-	if n := calls.Load(); n != 0 {
-		t.Errorf("%d connections", n)
-	}
-}
-
-func TestABrokenTraceContextIsLeftOut(t *testing.T) {
-	url := rawServer(t, respond(httpAnswer(200, `{"cancelledCount":0}`)))
-	v := newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), aMessage, "a\r\nb", "c\x00")
-	if v.Status != worker.StatusNotCancelled {
-		t.Errorf("verdict %+v", v)
-	}
-}
-
-func TestRedirectsAreNotFollowed(t *testing.T) {
-	var followed atomic.Int64
-	other := rawServer(t, func(net.Conn) { followed.Add(1) })
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		url := rawServer(t, respond(fmt.Sprintf("HTTP/1.1 %d x\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n", status, other)))
-		v := newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), aMessage, "", "")
-		check(t, fmt.Sprint(status), v, want{kind: worker.KindBadResponse})
-	}
-	if followed.Load() != 0 {
-		t.Error("followed a redirect")
-	}
-}
-
 func TestAnswersThatAreBrokenOnTheWire(t *testing.T) {
 	huge := strings.Repeat(" ", maxBody)
 	for name, c := range map[string]struct {
