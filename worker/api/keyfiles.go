@@ -160,6 +160,9 @@ func (s *keySet) add(path string, old *keySet) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if _, twice := s.bySubAccount[subAccount]; twice { // written with %26 and with &
+		return fmt.Errorf("file %s: there is another file for the sub-account %s", path, subAccount)
+	}
 	if err == nil {
 		s.bySubAccount[subAccount] = key
 	} else if kept, ok := old.bySubAccount[subAccount]; ok {

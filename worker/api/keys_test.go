@@ -197,8 +197,10 @@ func TestOpenKeysNamesEveryMistake(t *testing.T) {
 	write(t, filepath.Join(dir, "good"), testKey)
 	write(t, filepath.Join(dir, "empty"), "")
 	write(t, filepath.Join(dir, "large"), strings.Repeat("x", maxKeyFile+1))
+	write(t, filepath.Join(dir, "a%26b"), testKey)
+	write(t, filepath.Join(dir, "a&b"), "another-key")
 	_, err := OpenKeys(dir, nil)
-	for _, name := range []string{"empty", "large"} {
+	for _, name := range []string{"empty", "large", "another file for the sub-account a&b"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v does not name %s", err, name)
 		}
