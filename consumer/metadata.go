@@ -57,13 +57,18 @@ type committed struct {
 // written together with this offset, counts as missing.
 func parseCommitted(offset int64, raw string) committed {
 	c := committed{offset: offset, raw: raw}
-	var m metadata
-	if offset < 0 || json.Unmarshal([]byte(raw), &m) != nil || m.Version < 1 || m.Offset != offset ||
-		m.Ledger < 0 || m.N < 1 || m.Lease < -1 {
+	m := metadata{PID: -1, Epoch: -1, Ledger: -1, Lease: -2} // a field that is absent is not a zero
+	if offset < 0 || json.Unmarshal([]byte(raw), &m) != nil || m.Offset != offset || !m.possible() {
 		return c
 	}
 	c.meta = &m
 	return c
+}
+
+// possible tells whether a writer could have committed this.
+func (m *metadata) possible() bool {
+	return m.Version >= 1 && m.N >= 1 && m.PID >= 0 && m.Epoch >= 0 && m.Ledger >= 0 && m.Lease >= -1 &&
+		(m.Last == nil || m.Last.Offset >= 0 && m.Last.Offset < m.Offset)
 }
 
 // dict names the commit in a log line.
