@@ -66,7 +66,7 @@ func parseEntry(header, key []byte) (entry, error) {
 	if f.failed || len(answer) != 1 || len(kind) != 1 || len(version) == 0 {
 		return entry{}, fmt.Errorf("header %s is malformed: %.100q", entryHeader, header)
 	}
-	if kind[0] != '-' {
+	if kind[0] == 'm' || kind[0] == 'b' { // one of a later version is about something that we do not cancel
 		e.target = worker.Target{SubAccountID: string(sub), ID: string(key), Batch: kind[0] == 'b'}
 		if code := bytes.IndexByte(answerCodes[:], answer[0]); code >= 0 {
 			e.answer = dedupe.Answer(code)
