@@ -6,7 +6,9 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 )
@@ -32,7 +34,7 @@ func (u usageError) Error() string { return strings.Join(u, "; ") }
 // want notes a mistake unless ok. It says which flag, its value, and what would be right.
 func (u *usageError) want(ok bool, flag string, value any, right string) {
 	if !ok {
-		*u = append(*u, fmt.Sprintf("--%s: %s: %s", flag, quoted(value), right))
+		*u = append(*u, oneLine(fmt.Sprintf("--%s: %s: %s", flag, quoted(value), right)))
 	}
 }
 
@@ -52,6 +54,11 @@ func parse(env environment) (command, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.command(parser, env, file)
+}
+
+// command is the one that the arguments name, with all that was found wrong.
+func (p *parsing) command(parser *kong.Kong, env environment, file *configFile) (command, error) {
 	parsed := p.parse(parser, env.args)
 	if p.helped {
 		return nil, nil
@@ -111,10 +118,32 @@ func (p *parsing) parser(env environment, file *configFile) (*kong.Kong, error) 
 	)...)
 }
 
-var offender = regexp.MustCompile(`^(?:unknown flag (-\S+?)|unexpected argument (\S+?))(?:,|$)`)
+// What kong's messages begin with, and what it may put behind the argument.
+const (
+	unknownFlag = "unknown flag "
+	unexpected  = "unexpected argument "
+	suggestion  = ", did you mean "
+)
 
 // assigned finds NAME=VALUE in a stray argument: the value may be a secret.
-var assigned = regexp.MustCompile(`^(unexpected argument [^ =]+)=.*`)
+var assigned = regexp.MustCompile(`(?s)^(` + unexpected + `[^=]+)=.*`)
+
+// oneLine shows what would break a line or hide in it.
+func oneLine(text string) string {
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var line strings.Builder
+	for _, r := range text {
+		if hidden(r) {
+			line.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		} else {
+			line.WriteRune(r)
+		}
+	}
+	return line.String()
+}
 
 // parse parses the arguments, leaving out one that kong stops at after the
 // other, so that the rest is looked at too. It returns nil if that cannot be done.
@@ -126,7 +155,7 @@ func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
 		if p.helped || err == nil {
 			return parsed
 		}
-		p.mistakes = append(p.mistakes, assigned.ReplaceAllString(err.Error(), "$1=..."))
+		p.mistakes = append(p.mistakes, oneLine(assigned.ReplaceAllString(err.Error(), "$1=...")))
 		from, to := offending(err, args, parser.Model)
 		if from < 0 {
 			return nil
@@ -138,15 +167,19 @@ func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
 // offending finds the arguments that err complains of: an unknown flag is left
 // out together with what seems to be its value.
 func offending(err error, args []string, model *kong.Application) (from, to int) {
-	m := offender.FindStringSubmatch(err.Error())
-	if m == nil {
+	message, _, _ := strings.Cut(err.Error(), suggestion)
+	flag, isFlag := strings.CutPrefix(message, unknownFlag)
+	stray, isStray := strings.CutPrefix(message, unexpected)
+	if !isFlag && !isStray {
 		return -1, -1
 	}
-	flag, stray := m[1], m[2]
+	if !isFlag {
+		flag = ""
+	}
 	from = slices.IndexFunc(args, func(arg string) bool {
 		name, _, _ := strings.Cut(arg, "=")
 		isShort := flag != "" && !strings.HasPrefix(flag, "--") && !strings.HasPrefix(arg, "--") && strings.HasPrefix(arg, flag)
-		return flag != "" && name == flag || isShort || stray != "" && arg == stray
+		return flag != "" && name == flag || isShort || isStray && arg == stray
 	})
 	to = from + 1
 	hasValue := flag != "" && from >= 0 && to < len(args) && args[from] == flag && !strings.HasPrefix(args[to], "-")

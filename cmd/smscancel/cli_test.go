@@ -136,6 +136,8 @@ func TestEachMistakeNamesFlagValueAndRemedy(t *testing.T) {
 		"value missing":        {vars: key, args: append([]string{"worker", "--group", "--window"}, ok[1:]...), want: []string{`--group: its value is missing`, `--window: its value is missing`}},
 		"misspelt flag":        {vars: key, args: append(ok, "--windwo=3"), want: []string{`unknown flag --windwo, did you mean "--window"?`}},
 		"short flag":           {vars: key, args: append(ok, "-xz"), want: []string{`unknown flag -x, did you mean "-h"?`}},
+		"line break":           {vars: key, args: append(ok, "a\nb\x1b[31m", "--windwo"), want: []string{`unexpected argument a\nb\x1b[31m`, `unknown flag --windwo, did you mean "--window"?`}},
+		"a secret with spaces": {vars: key, args: append(ok, "my key = canary"), want: []string{`unexpected argument my key =...`}},
 		"unknown flag first":   {vars: key, args: append([]string{"--verbose"}, ok...), want: []string{`unknown flag --verbose`}},
 		"empty broker":         {vars: key, args: []string{"worker", "--brokers", "a:1,"}, want: []string{`--brokers: "": each broker is HOST:PORT`}},
 		"broker's port":        {vars: key, args: []string{"worker", "--brokers", "a:70000"}, want: []string{`--brokers: "a:70000": each broker is HOST:PORT`}},
@@ -154,6 +156,7 @@ func TestEachMistakeNamesFlagValueAndRemedy(t *testing.T) {
 		"mechanism":           {vars: key, args: append(ok, "--kafka-sasl-mechanism=x", "--kafka-username=u", "--kafka-password-file", os.DevNull), want: []string{`--kafka-password-file: "/dev/null": the file is empty`, `--kafka-sasl-mechanism: "x": use plain, scram-sha-256 or scram-sha-512`}},
 		"topic":               {vars: key, args: append(ok, "--request-topic", "a b"), want: []string{`--request-topic: "a b": a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -`}},
 		"log format":          {vars: key, args: append(ok, "--log-format", "xml"), want: []string{`--log-format: "xml": use console or json`}},
+		"line break in a key": {file: "\"a\\nb\": 1\n\"a\\nb\": 2\n", vars: key, args: ok, want: []string{`--config: FILE: line 2: a\nb stands twice`, `--config: FILE: line 1: unknown key "a\nb"`}},
 		"key twice":           {file: "group: a\nwindow: 5\ngroup: b\n", vars: key, args: ok, want: []string{`--config: FILE: line 3: group stands twice`}},
 		"list for one":        {file: "group: [a, b]\n", vars: key, args: ok, want: []string{`--group: it takes one value, not a list`}},
 		"mapping for one":     {file: "window: {a: 1}\nbrokers: [[a]]\n", vars: key, args: []string{"worker"}, want: []string{`--brokers: it takes a value or a list of values`, `--window: it takes a value or a list of values`}},
@@ -203,7 +206,7 @@ func TestVersionNeedsNoConfiguration(t *testing.T) {
 }
 
 func TestNoSecretIsShown(t *testing.T) {
-	const canary = "canary-4711"
+
 	keyFile := fileWith(t, "key", canary+"\n")
 	badKey := fileWith(t, "bad", canary+" with a space\n")
 	password := fileWith(t, "password", canary+"\a\n") // what SCRAM refuses

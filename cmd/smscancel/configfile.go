@@ -105,7 +105,7 @@ func (f *configFile) read(root *yaml.Node) {
 
 // note adds a mistake in a line of the file.
 func (f *configFile) note(mistakes *usageError, line int, format string, args ...any) {
-	*mistakes = append(*mistakes, fmt.Sprintf("--config: %s: line %d: %s", f.path, line, fmt.Sprintf(format, args...)))
+	*mistakes = append(*mistakes, oneLine(fmt.Sprintf("--config: %s: line %d: %s", f.path, line, fmt.Sprintf(format, args...))))
 }
 
 // pairs are the keys and values of a mapping, with aliases followed.

@@ -14,7 +14,7 @@ import (
 )
 
 // modelOf is the program's own description of its commands and flags.
-func modelOf(t *testing.T) *kong.Application {
+func modelOf(t testing.TB) *kong.Application {
 	t.Helper()
 	p := &parsing{kept: lenient{}}
 	env := environment{lookup: lookupIn(nil), stdout: io.Discard, stderr: io.Discard}
