@@ -3,14 +3,12 @@ package api
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -270,15 +268,19 @@ func TestAnAttemptEndsInTime(t *testing.T) {
 // inMemory connects to a server that reads one request, does then, and keeps
 // the connection until the client hangs up.
 func inMemory(then func(net.Conn)) connectFunc {
+	return piped(func(c net.Conn) {
+		r := bufio.NewReader(c)
+		readRequest(r)
+		then(c)
+		io.Copy(io.Discard, r)
+	})
+}
+
+// piped connects to a server in memory.
+func piped(serve func(net.Conn)) connectFunc {
 	return func(context.Context, string, string, controlFunc) (net.Conn, error) {
 		client, server := net.Pipe()
-		go func() {
-			defer server.Close()
-			r := bufio.NewReader(server)
-			readRequest(r)
-			then(server)
-			io.Copy(io.Discard, r)
-		}()
+		go func() { defer server.Close(); serve(server) }()
 		return client, nil
 	}
 }
@@ -365,40 +367,21 @@ func TestACallThatIsCutOffSaysSo(t *testing.T) {
 	})
 }
 
-func TestOnlyTLS13WithATrustedCertificateWillDo(t *testing.T) {
-	start := func(version uint16) *httptest.Server {
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ProtoMajor != 1 {
-				t.Errorf("spoke %s", r.Proto)
-			}
-			io.WriteString(w, `{"cancelledCount":1}`)
-		}))
-		s.EnableHTTP2 = true
-		s.TLS = &tls.Config{MaxVersion: version}
-		s.Config.ErrorLog = quiet
-		s.StartTLS()
-		t.Cleanup(s.Close)
-		return s
-	}
-	modern, old := start(tls.VersionTLS13), start(tls.VersionTLS12)
+func TestHTTPSSpeaksHTTP1WithWhoeverTheCAFileVouchesFor(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 {
+			t.Errorf("spoke %s", r.Proto)
+		}
+		io.WriteString(w, `{"cancelledCount":1}`)
+	}))
+	s.EnableHTTP2 = true
+	s.Config.ErrorLog = quiet
+	s.StartTLS()
+	t.Cleanup(s.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: modern.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	plain := rawServer(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 x\r\n\r\n") })
-	for name, c := range map[string]struct {
-		url, ca string
-		want    want
-	}{
-		"right":             {modern.URL, ca, want{status: worker.StatusCancelled}},
-		"unknown CA":        {modern.URL, "", want{kind: worker.KindTLS}},
-		"TLS 1.2":           {old.URL, ca, want{kind: worker.KindTLS}},
-		"another name":      {strings.Replace(modern.URL, "127.0.0.1", "localhost", 1), ca, want{kind: worker.KindTLS}},
-		"no TLS over there": {strings.Replace(plain, "http", "https", 1), ca, want{kind: worker.KindTLS}},
-	} {
-		v := newTestClient(t, Config{BaseURL: c.url, CAFile: c.ca}).Cancel(t.Context(), aMessage, "", "")
-		check(t, name, v, c.want)
-	}
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
+	check(t, "vouched for", newTestClient(t, Config{BaseURL: s.URL, CAFile: ca}).Cancel(t.Context(), aMessage, "", ""), want{status: worker.StatusCancelled})
+	check(t, "by nobody", newTestClient(t, Config{BaseURL: s.URL}).Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindTLS})
 }
 
 func TestAMissingKeyIsABadKeyWithoutACall(t *testing.T) {

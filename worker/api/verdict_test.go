@@ -254,34 +254,3 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		}
 	}
 }
-
-// FuzzJudge holds for any body: success only with a count, a final refusal
-// only with a code, and a verdict that says either retry or how it ended.
-func FuzzJudge(f *testing.F) {
-	for _, body := range []string{`{"cancelledCount":1}`, fmt.Sprintf(apiError, 1300), `{"cancelledCount":1,"cancelledCount":2}`, "<html>", "null"} {
-		for _, status := range []int{200, 302, 400, 401, 404, 429, 503} {
-			f.Add(status, []byte(body), "1")
-		}
-	}
-	f.Fuzz(func(t *testing.T, status int, body []byte, retryAfter string) {
-		a := answer(status, string(body))
-		a.RetryAfter = retryAfter
-		v := Judge(a)
-		if v.Retry != (v.Status == "") || v.Retry && v.Err == nil {
-			t.Fatalf("neither retry nor end: %+v", v)
-		}
-		if v.RetryAfter < 0 || v.RetryAfter > maxRetryAfter {
-			t.Fatalf("pause %v", v.RetryAfter)
-		}
-		switch v.Status {
-		case worker.StatusCancelled, worker.StatusNotCancelled:
-			if status != 200 || v.Count == nil || *v.Count < 0 || (*v.Count > 0) != (v.Status == worker.StatusCancelled) {
-				t.Fatalf("success of %d %q: %+v", status, body, v)
-			}
-		case worker.StatusFailed:
-			if status/100 != 4 || v.Err.Code == nil {
-				t.Fatalf("refusal of %d %q: %+v", status, body, v)
-			}
-		}
-	})
-}
