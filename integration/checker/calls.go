@@ -145,6 +145,20 @@ func (c *check) checkCalls() {
 	}
 }
 
+// checkDeadlines: no call starts after the deadline of its request, by the clock
+// of the process that makes it.
+func (c *check) checkDeadlines() {
+	for i := range c.attempts {
+		a := &c.attempts[i]
+		if a.request == none || c.run.Setup.ClocksDiffer {
+			continue
+		}
+		if r := &c.requests[a.request]; r.deadline != 0 && a.started > r.deadline+tolerance {
+			c.violated(LateCall, a.request, "it was called at %s, and its deadline is %s", clockOf(a.started), clockOf(r.deadline))
+		}
+	}
+}
+
 // checkZombie: an owner stops calling by itself when nothing has confirmed its
 // hold for a session timeout; the fence of the next owner ends that.
 func (c *check) checkZombie(k *call) {

@@ -16,6 +16,7 @@ func Check(run *Run) *Report {
 	c.checkLost()
 	c.checkWriters()
 	c.checkCalls()
+	c.checkDeadlines()
 	c.checkHonesty()
 	c.checkMessages()
 	c.checkLeases()

@@ -324,13 +324,16 @@ func TestCallsAreNeededInOrderAndByTheOwner(t *testing.T) {
 			s.pass(5*time.Second).call(b, capped, refused(403, 1201))
 			s.change(capped, func(o *worker.Outcome) { o.Attempts = 2 })
 		}, []Rule{NeedlessCall}},
+		{"a call after the deadline", func(s *scene) {
+			s.rewrite(capped, `{"umid":%q,"scheduledAt":%q}`, umid(14), began.Format(time.RFC3339))
+		}, []Rule{LateCall}},
 		{"a call that nobody asked for", func(s *scene) {
 			s.run.Calls[0].ID = umid(78)
 			s.edit(a.instance, `"offset":0,"open":false`, `"offset":99,"open":false`)
 			s.change(plain, func(o *worker.Outcome) { o.Attempts = 0 })
 		}, []Rule{ForeignCall, Contradiction}},
-		{"a call by the owner that was", func(s *scene) { s.call(a, untried, refused(404, 1300)) }, []Rule{ZombieCall}},
-		{"a call by a process that never owned it", func(s *scene) { s.call(owner{"host-c", 7}, untried, refused(404, 1300)) }, []Rule{Unowned}},
+		{"a call by the owner that was", func(s *scene) { s.call(a, untried, refused(404, 1300)) }, []Rule{LateCall, ZombieCall}},
+		{"a call by a process that never owned it", func(s *scene) { s.call(owner{"host-c", 7}, untried, refused(404, 1300)) }, []Rule{LateCall, Unowned}},
 		{"a call before its lease", func(s *scene) { s.run.Commits[0].At = s.callOf(plain, 0).EndedAt }, []Rule{Unleased}},
 		{"a call before the lease that covers it", func(s *scene) { s.recommit(0, `"lease":1000`, `"lease":9`) }, []Rule{Unleased}},
 		{"a call without a lease", func(s *scene) {

@@ -126,7 +126,7 @@ func (c *check) checkHeader(rec *Record, got *worker.Outcome, o *outcome) {
 	from := workerRecord(&c.run.Requests[o.request])
 	answer := "-"
 	switch {
-	case !got.AnswersDuplicates():
+	case !o.answers:
 	case got.Ambiguous || got.Error != nil || *got.CancelledCount > 1:
 		answer = "r"
 	default:

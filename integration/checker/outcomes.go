@@ -1,6 +1,8 @@
 package checker
 
 import (
+	"net/http"
+
 	"smscancel/worker"
 )
 
@@ -38,7 +40,7 @@ func (c *check) readOutcome(i int32) {
 		return
 	}
 	o.status, o.ambiguous, o.attempts = decoded.Status, decoded.Ambiguous, int32(decoded.Attempts)
-	o.answers, o.completed = decoded.AnswersDuplicates(), millis(decoded.CompletedAt)
+	o.answers, o.completed = answersLater(decoded), millis(decoded.CompletedAt)
 	o.notFound = decoded.Status == worker.StatusFailed && decoded.Error != nil && decoded.Error.Kind == worker.KindNotFound
 	if decoded.CancelledCount != nil {
 		o.count = int32(*decoded.CancelledCount)
@@ -57,6 +59,18 @@ func (c *check) readOutcome(i int32) {
 	if c.link(i) {
 		c.checkForm(rec, decoded, o)
 	}
+}
+
+// answersLater tells whether an outcome answers duplicates that come later: the
+// spec's table, and not the product's opinion, which is judged here.
+func answersLater(o *worker.Outcome) bool {
+	switch o.Status {
+	case worker.StatusCancelled, worker.StatusNotCancelled:
+		return true
+	case worker.StatusFailed:
+		return o.Error != nil && o.Error.Kind == worker.KindInvalidRequest && o.Error.HTTPStatus == http.StatusBadRequest
+	}
+	return false
 }
 
 // link files an outcome with its request; false if it is not the first one.

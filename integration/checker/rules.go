@@ -27,6 +27,7 @@ const (
 	OutOfOrder   Rule = "order"         // outcomes of one message stand in another order than its requests
 	Overlap      Rule = "overlap"       // a message was called for a request before the one before it was settled
 	NeedlessCall Rule = "needless call" // an outcome that its owner knew answered the request already
+	LateCall     Rule = "late call"     // a call started after the deadline of its request
 	ForeignCall  Rule = "foreign call"  // no request asked for a call
 	ZombieCall   Rule = "zombie call"   // an owner called long after its partition had another one
 	Unowned      Rule = "unowned"       // an outcome or a call is by a process that did not own the partition
@@ -61,7 +62,7 @@ func Rules() []Rule {
 	return []Rule{
 		Lost, Second, Foreign, Unreported, StaleWriter, CommitAhead, CommitBack,
 		Contradiction, AmbiguousMissing, AmbiguousFalse, WrongAttempts, WrongRejection, EarlyExpiry, WrongDuplicate,
-		OutOfOrder, Overlap, NeedlessCall, ForeignCall, ZombieCall, Unowned, Unleased,
+		OutOfOrder, Overlap, NeedlessCall, LateCall, ForeignCall, ZombieCall, Unowned, Unleased,
 		WrongLease, LeaseShort, BadMetadata,
 		WrongPartition, WrongKey, WrongID, WrongEcho, WrongHeader, Secret,
 	}
