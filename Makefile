@@ -20,7 +20,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka faults-kafka soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-kafka faults faults-kafka soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -29,6 +29,7 @@ help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
 	@echo 'make test-unit    only the tests that need nothing but Go'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
+	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
 	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
 	@echo 'make fuzz         every fuzz target in turn, for FUZZTIME [$(FUZZTIME)] each'
@@ -56,6 +57,16 @@ test-kafka: packages kafka-image-if-missing
 	@rm -f '$(NOT_RUN)'
 	@set -e; packages=$$(cat bin/packages-kafka.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 25m $$packages; fi
+
+# Its progress is that of one commit: another one begins anew.
+SCHEDULES ?= 3000
+PROCS     ?= $(shell getconf _NPROCESSORS_ONLN)
+
+faults:
+	@mkdir -p bin
+	go test -c -o bin/schedule.test ./integration/schedule
+	bin/schedule.test -test.run '^TestCampaign$$' -test.timeout 0 -schedules $(SCHEDULES) -procs $(PROCS) \
+	  -progress bin/faults.json -commit '$(VERSION)'
 
 # The same tests as in every run, with more of everything.
 faults-kafka: kafka-image-if-missing

@@ -1,0 +1,84 @@
+package schedule
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"smscancel/integration/checker"
+)
+
+// Result is what became of one schedule.
+type Result struct {
+	Seed    uint64
+	Counts  checker.Counts
+	Events  map[string]int `json:",omitempty"` // by name
+	Virtual time.Duration
+	CPU     time.Duration
+	Failure string `json:",omitempty"` // what is wrong, and all that is known of it; empty = nothing
+}
+
+// Run plays a plan in a bubble of virtual time and checks what it left behind.
+func Run(t *testing.T, p *Plan) *Result {
+	t.Helper()
+	r := &Result{Seed: p.Seed}
+	before := processorTime()
+	synctest.Test(t, func(*testing.T) { r.play(p) })
+	r.CPU = processorTime() - before
+	return r
+}
+
+func (r *Result) play(p *Plan) {
+	w, err := newWorld(p)
+	if err != nil {
+		r.Failure = err.Error()
+		return
+	}
+	defer w.close()
+	err = w.run()
+	r.Virtual, r.Events = time.Since(w.born), w.tale.numbers()
+	run, gatherErr := w.gather()
+	if gatherErr != nil {
+		r.Failure = fmt.Sprint(err, gatherErr)
+		return
+	}
+	report := checker.Check(run)
+	r.Counts = report.Counts
+	var failure strings.Builder
+	if err != nil {
+		fmt.Fprintln(&failure, err)
+	}
+	if !report.OK() {
+		failure.WriteString(report.String())
+	}
+	if failure.Len() > 0 {
+		r.Failure = failure.String() + w.tale.String()
+	}
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func sortedByTime(rs []Request) []Request {
+	slices.SortStableFunc(rs, func(a, b Request) int { return cmp.Compare(a.At, b.At) })
+	return rs
+}
+
+func sortedByPlace(rs []checker.Record) []checker.Record {
+	rs = slices.Clone(rs)
+	slices.SortStableFunc(rs, func(a, b checker.Record) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
+	return rs
+}
