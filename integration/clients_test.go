@@ -51,7 +51,7 @@ func (w *world) produce(client *kgo.Client, records ...*kgo.Record) {
 func (w *world) requestsFor(umids ...string) []*kgo.Record {
 	records := make([]*kgo.Record, len(umids))
 	for i, id := range umids {
-		records[i] = &kgo.Record{Topic: w.requests, Key: []byte(id), Value: fmt.Appendf(nil, `{"umid":%q,"subAccountId":"acme_shop"}`, id)}
+		records[i] = &kgo.Record{Topic: w.requests, Key: []byte(id), Value: fmt.Appendf(nil, `{"umid":%q,"subAccountId":"acme_shop"}`, id), Headers: traced()}
 	}
 	return records
 }
@@ -103,6 +103,7 @@ func (w *world) commits() map[int]kadm.Offset {
 // setOffsets commits for a group without members, as an operator would.
 func (w *world) setOffsets(offsets map[int]int64, metadata string) {
 	w.t.Helper()
+	w.setup.OffsetsSet = true
 	set := kadm.Offsets{}
 	for p, at := range offsets {
 		set.Add(kadm.Offset{Topic: w.requests, Partition: int32(p), At: at, LeaderEpoch: -1, Metadata: metadata})

@@ -122,6 +122,7 @@ func (w *world) scan(topic string, from map[int]int64, visit func(*kgo.Record)) 
 // commitEnds makes the group begin at the present ends of the request topic.
 func (w *world) commitEnds() {
 	w.t.Helper()
+	w.setup.OffsetsSet = true
 	set := kadm.Offsets{}
 	for p, end := range w.ends(w.requests) {
 		set.Add(kadm.Offset{Topic: w.requests, Partition: int32(p), At: end, LeaderEpoch: -1})

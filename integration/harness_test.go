@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"smscancel/integration/checker"
 	"smscancel/integration/kafkatest"
 	"smscancel/integration/simulator"
 	"smscancel/worker/status"
@@ -85,7 +85,9 @@ type world struct {
 	n        int  // partitions of the outcome topic
 	plain    bool // workers run without the race detector
 
-	deleted []*kgo.Record // requests that were handled and then deleted with their topic or by retention
+	deleted  []*kgo.Record // requests that were handled and then deleted with their topic or by retention
+	replicas []*replica    // all that were started
+	setup    checker.Setup // what the run allows, and with which flags the replicas ran
 }
 
 func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options simulator.Options) *world {
@@ -98,7 +100,7 @@ func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options 
 	}, t.Name()))
 	w := &world{
 		t: t, brokers: cluster.Bootstrap(), cluster: cluster, dir: t.TempDir(), parts: partitions, n: partitions,
-		requests: name + ".requests", outcomes: name + ".outcomes", group: name,
+		requests: name + ".requests", outcomes: name + ".outcomes", group: name, setup: checker.Setup{Canary: secret},
 	}
 	options.Keys = []simulator.Key{{Value: secret}}
 	var err error
@@ -116,19 +118,26 @@ func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options 
 		}
 	}
 	cluster.CreateTopic(w.requests, partitions, nil)
-	cluster.CreateTopic(w.outcomes, partitions, map[string]string{"retention.ms": "1209600000"})
+	cluster.CreateTopic(w.outcomes, partitions, outcomeSettings())
 	return w
+}
+
+// outcomeSettings are those that README.md asks for.
+func outcomeSettings() map[string]string {
+	return map[string]string{"retention.ms": "1209600000", "message.timestamp.type": "LogAppendTime"}
 }
 
 // replica is one running worker process.
 type replica struct {
-	t    *testing.T
-	name string
-	cmd  *exec.Cmd
-	log  string // file
-	addr string // of its status server
-	done chan struct{}
-	exit error // valid once done is closed
+	t       *testing.T
+	name    string
+	cmd     *exec.Cmd
+	log     string // file
+	addr    string // of its status server
+	done    chan struct{}
+	exit    error // valid once done is closed
+	group   string
+	outputs []checker.Output
 }
 
 // start runs a worker process and waits until it listens. Further flags may
@@ -148,10 +157,16 @@ func (w *world) start(name string, flags ...string) *replica {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r.cmd = exec.Command(path, append([]string{"worker", "--brokers", strings.Join(w.brokers, ","), "--group", w.group,
+	level := "debug" // tells the checker of every attempt
+	if w.plain {
+		level = "info"
+	}
+	args := append([]string{"worker", "--brokers", strings.Join(w.brokers, ","), "--group", w.group,
 		"--request-topic", w.requests, "--outcome-topic", w.outcomes, "--api-url", w.api.URL(), "--api-ca-file", w.ca,
-		"--api-key-file", w.keyFile, "--http-addr", "127.0.0.1:0", "--log-format", "json", "--session-timeout", "6s",
-		"--rate-limit", "0", "--rate-limit-total", "0"}, flags...)...)
+		"--api-key-file", w.keyFile, "--http-addr", "127.0.0.1:0", "--log-format", "json", "--log-level", level, "--session-timeout", "6s",
+		"--rate-limit", "0", "--rate-limit-total", "0"}, flags...)
+	w.note(r, args)
+	r.cmd = exec.Command(path, args...)
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
 	if err := r.cmd.Start(); err != nil {
 		w.t.Fatal(err)
@@ -233,6 +248,7 @@ func (r *replica) kill() {
 // stop asks the process to end and expects it to do so in good order.
 func (r *replica) stop() {
 	r.t.Helper()
+	r.keepOutputs()
 	r.signal(syscall.SIGTERM)
 	select {
 	case <-r.done:
@@ -312,20 +328,18 @@ func (w *world) eventually(what string, check func() error) {
 // publish sends requests the way every producer of the topic must.
 func (w *world) publish(requests ...map[string]any) {
 	w.t.Helper()
-	transport := &kafka.Transport{} // the default one may not know a new topic for a while
-	defer transport.CloseIdleConnections()
-	writer := &kafka.Writer{Addr: kafka.TCP(w.brokers...), Transport: transport, Topic: w.requests, RequiredAcks: kafka.RequireAll,
-		Balancer: kafka.Murmur2Balancer{Consistent: true}, BatchTimeout: time.Millisecond, BatchSize: 1000}
-	defer writer.Close()
-	messages := make([]kafka.Message, len(requests))
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	records := make([]*kgo.Record, len(requests))
 	for i, r := range requests {
 		value, _ := json.Marshal(r)
 		id, _ := r["umid"].(string)
-		messages[i] = kafka.Message{Key: []byte(strings.ToLower(id)), Value: value}
+		records[i] = &kgo.Record{Topic: w.requests, Key: []byte(strings.ToLower(id)), Value: value, Headers: traced()}
 	}
-	if err := writer.WriteMessages(context.Background(), messages...); err != nil {
-		w.t.Fatalf("publish: %v", err)
-	}
+	w.produce(client, records...)
 }
 
 // umid makes the n-th UMID of a test.

@@ -121,7 +121,7 @@ func (s *soak) request(n int, now time.Time) *kgo.Record {
 		more = `,"scheduledAt":"tomorrow"`
 	}
 	value := fmt.Appendf(nil, `{"umid":%q,"subAccountId":"acme_%d"%s}`, umid(id), id%5, more)
-	return &kgo.Record{Topic: s.requests, Key: []byte(umid(id)), Value: value}
+	return &kgo.Record{Topic: s.requests, Key: []byte(umid(id)), Value: value, Headers: traced()}
 }
 
 // acknowledged counts a request. One that was refused is sent once more, as
@@ -132,7 +132,7 @@ func (s *soak) acknowledged(r *kgo.Record, err error) {
 		return
 	}
 	s.refused.Add(1)
-	go s.client.Produce(s.t.Context(), &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}, s.acknowledged)
+	go s.client.Produce(s.t.Context(), &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: traced()}, s.acknowledged)
 }
 
 func (s *soak) finishPublishing() {

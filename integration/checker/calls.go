@@ -95,37 +95,35 @@ func (c *check) satisfied(i int32) bool {
 	return r.outcome != none && r.calls >= c.outcomes[r.outcome].attempts
 }
 
-// matchAttempts pairs the calls for a request with what their processes logged:
-// both stand in their order, an attempt that wrote nothing made no call, and
-// that of another may have been lost on its way.
+// matchAttempts pairs the calls for a request with what their processes logged,
+// the surest pairs first. An attempt that wrote nothing made no call, and that of
+// another may have been lost on its way. A call arrives while its attempt lasts;
+// on a slow machine also when its process has given it up.
 func (c *check) matchAttempts(r *request) {
-	for i := r.call; i != none; i = c.calls[i].next {
-		k := &c.calls[i]
-		seen := c.seen(k)
-		for _, fits := range []func(*attempt) bool{
-			func(a *attempt) bool { return a.status == seen.Status },
-			func(a *attempt) bool { return a.status == 0 && seen.StartedAt.UnixMilli() <= a.ended() },
-			func(a *attempt) bool { return true },
-		} {
-			if k.attempt = c.unmatched(r, k, fits); k.attempt != none {
-				c.attempts[k.attempt].call = i
-				break
+	for _, fits := range []func(*attempt, *simulator.Call) bool{
+		func(a *attempt, k *simulator.Call) bool { return a.status == k.Status && a.lasted(k.StartedAt) },
+		func(a *attempt, k *simulator.Call) bool { return a.status == 0 && a.lasted(k.StartedAt) },
+		func(a *attempt, k *simulator.Call) bool { return a.status == 0 || a.status == k.Status },
+		func(*attempt, *simulator.Call) bool { return true },
+	} {
+		for i := r.call; i != none; i = c.calls[i].next {
+			if k := &c.calls[i]; k.attempt == none {
+				c.matchCall(r, i, k, fits)
 			}
 		}
 	}
 }
 
-// unmatched is the first attempt during which a call may have been sent, and
-// that has none yet.
-func (c *check) unmatched(r *request, k *call, fits func(*attempt) bool) int32 {
-	arrived := c.seen(k).StartedAt.UnixMilli()
+// matchCall finds the first attempt that a call may be of.
+func (c *check) matchCall(r *request, i int32, k *call, fits func(*attempt, *simulator.Call) bool) {
+	seen := c.seen(k)
 	for a := r.attempt; a != none; a = c.attempts[a].next {
 		at := &c.attempts[a]
-		if k.process == at.process && at.call == none && at.written() && arrived >= at.started && arrived <= at.ended()+arrival && fits(at) {
-			return a
+		if k.process == at.process && at.call == none && at.written() && seen.StartedAt.UnixMilli() >= at.started && fits(at, seen) {
+			k.attempt, at.call = a, i
+			return
 		}
 	}
-	return none
 }
 
 // checkCalls decides whether each call may have been made at all.

@@ -22,8 +22,9 @@ func (c *check) checkLeases() {
 	}
 }
 
-// checkRead: the commit that an owner went by is the newest that had been
-// applied when its fence stood. Of those after that it may have seen any.
+// checkRead: the commit that an owner went by is the newest that it must have
+// seen, or a later one. A commit is seen when it is replicated, which may take a
+// moment; until it is acknowledged nobody acts on it.
 func (c *check) checkRead(s *session) {
 	if !c.hasHistory(s.group) || c.run.Setup.ClocksDiffer {
 		return
@@ -31,10 +32,9 @@ func (c *check) checkRead(s *session) {
 	newest := none // that it must have seen
 	for _, i := range c.committed[groupPart{s.group, s.part}] {
 		at := c.run.Commits[i].At.UnixMilli()
-		if at < s.fenced {
+		if at < s.fenced-replicated {
 			newest = i
-		}
-		if at >= s.fenced && at < s.fenced+readWithin && c.isRead(s, i) {
+		} else if at < s.fenced+readWithin && c.isRead(s, i) {
 			return
 		}
 	}
@@ -47,8 +47,12 @@ func (c *check) checkRead(s *session) {
 	}
 }
 
-// readWithin is how long after its fence an owner reads the commit, milliseconds.
-const readWithin = 15_000
+// How long before the fence a commit must have been handled to be seen for
+// certain, and how long after it the owner may have read, in milliseconds.
+const (
+	replicated = 10_000
+	readWithin = 15_000
+)
 
 // isRead tells whether a commit is the one that an owner says it has found.
 func (c *check) isRead(s *session, i int32) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"time"
 )
 
 // fence names an owner of a request partition.
@@ -59,6 +60,9 @@ type attempt struct {
 
 // ended is when the process had its answer, Unix milliseconds.
 func (a *attempt) ended() int64 { return a.started + int64(math.Ceil(a.took)) + 1 }
+
+// lasted tells whether an attempt was not over yet.
+func (a *attempt) lasted(until time.Time) bool { return until.UnixMilli() <= a.ended() }
 
 // written tells whether the request may have reached the API.
 func (a *attempt) written() bool { return a.status != 0 || a.open }
