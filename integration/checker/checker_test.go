@@ -423,3 +423,12 @@ func TestTheKeyStandsNowhere(t *testing.T) {
 		}, []Rule{Secret}},
 	})
 }
+
+func TestACommitThatWasTakenBackIsNotMissed(t *testing.T) {
+	s := validRun(t)
+	s.run.Commits = append(s.run.Commits, Commit{Topic: requests, Partition: 1, Offset: -1, At: s.pass(time.Second).now})
+	s.pass(15 * time.Second)
+	s.take(owner{"host-c", 2}, 0, unknownLease, map[string]any{"offset": -1})
+	s.commit(owner{"host-c", 2}, 0, unknownLease)
+	s.expect()
+}

@@ -43,7 +43,6 @@ const maxMetadata = 4096
 // readCommits reads the metadata and finds the owner that wrote each commit.
 func (c *check) readCommits() {
 	c.commits = make([]commit, len(c.run.Commits))
-
 	for i := range c.run.Commits {
 		of := &c.run.Commits[i]
 		k := &c.commits[i]
@@ -51,6 +50,9 @@ func (c *check) readCommits() {
 		c.histories[c.groupOf(of)] = true
 		key := groupPart{c.groupOf(of), k.part}
 		c.committed[key] = append(c.committed[key], int32(i))
+		if of.Offset < 0 {
+			continue
+		}
 		err := k.meta.read(of)
 		k.parsed = err == nil
 		if err == nil {
@@ -123,6 +125,10 @@ func (c *check) checkCommits() {
 	for i := range c.run.Commits {
 		of, k := &c.run.Commits[i], &c.commits[i]
 		key := groupPart{c.groupOf(of), k.part}
+		if of.Offset < 0 {
+			delete(before, key)
+			continue
+		}
 		if last, ok := before[key]; ok && !c.run.Setup.OffsetsSet {
 			c.checkProgress(of, k, &c.run.Commits[last], &c.commits[last])
 		}

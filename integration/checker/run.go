@@ -80,7 +80,7 @@ type Commit struct {
 	Group     string // empty = that of the Setup
 	Topic     string
 	Partition int
-	Offset    int64
+	Offset    int64 // -1 = the one before is taken back: its topic was deleted
 	Metadata  string
 	At        time.Time // when the coordinator handled it, by its clock
 }

@@ -132,13 +132,17 @@ func Commits(ctx context.Context, group string, options ...kgo.Opt) ([]checker.C
 	return commits, nil
 }
 
-// partitionOf is where a group's commits stand: Java's hash of its name.
+// partitionOf is where a group's commits stand: by Java's hash of its name,
+// without a sign.
 func partitionOf(group string, partitions int) int32 {
 	hash := int32(0)
 	for _, r := range group { // names here are ASCII
 		hash = 31*hash + r
 	}
-	return (hash & math.MaxInt32) % int32(partitions)
+	if hash == math.MinInt32 {
+		hash = 0
+	}
+	return max(hash, -hash) % int32(partitions)
 }
 
 // maxCommitKey is the newest version of a key that stands for a commit; others
@@ -146,18 +150,23 @@ func partitionOf(group string, partitions int) int32 {
 const maxCommitKey = 1
 
 // decode reads a record of the offsets topic; ours is false where it is not a
-// commit of the group, or one that is taken back.
+// commit of the group. One without a value takes the commit back, as when the
+// topic is deleted.
 func decode(r *kgo.Record, group string) (c checker.Commit, ours bool, err error) {
-	if len(r.Key) < 2 || binary.BigEndian.Uint16(r.Key) > maxCommitKey || r.Value == nil {
+	if len(r.Key) < 2 || binary.BigEndian.Uint16(r.Key) > maxCommitKey {
 		return c, false, nil
 	}
 	key, value := kmsg.NewOffsetCommitKey(), kmsg.NewOffsetCommitValue()
 	if err := key.ReadFrom(r.Key); err != nil {
 		return c, false, fmt.Errorf("decode a commit's key: %w", err)
 	}
+	c = checker.Commit{Group: key.Group, Topic: key.Topic, Partition: int(key.Partition), Offset: -1, At: r.Timestamp}
+	if r.Value == nil {
+		return c, key.Group == group, nil
+	}
 	if err := value.ReadFrom(r.Value); err != nil {
 		return c, false, fmt.Errorf("decode a commit: %w", err)
 	}
-	return checker.Commit{Group: key.Group, Topic: key.Topic, Partition: int(key.Partition), Offset: value.Offset,
-		Metadata: value.Metadata, At: time.UnixMilli(value.CommitTimestamp)}, key.Group == group, nil
+	c.Offset, c.Metadata, c.At = value.Offset, value.Metadata, time.UnixMilli(value.CommitTimestamp)
+	return c, key.Group == group, nil
 }
