@@ -234,6 +234,18 @@ func TestTheErrorOfARedirectIsNotTheAPIs(t *testing.T) {
 	s.expect()
 }
 
+func TestARequestWaitsForA404UntilThatIsWritten(t *testing.T) {
+	s := validRun(t)
+	first := s.cancel(umid(83))
+	s.call(b, first, refused(404, 1300))
+	decided := s.now.Format(worker.TimeFormat)
+	s.pass(time.Minute)
+	second := s.cancel(umid(83))
+	s.settle(b, first, worker.StatusFailed, func(o *worker.Outcome) { failed(1, refused(404, 1300))(o); o.CompletedAt = decided })
+	s.settle(b, second, worker.StatusDuplicate, copyOf(s, first))
+	s.expect()
+}
+
 func TestTheDedupeWindowCountsFromDecidedOrFromWritten(t *testing.T) {
 	s := validRun(t)
 	s.run.Setup.Window = time.Hour

@@ -106,8 +106,8 @@ func (c *check) answerIs(i int32) string {
 	return fmt.Sprintf("%s at %s, of %s", c.idOf(i), placeOf(&c.run.Outcomes[i]), clock(c.run.Outcomes[i].Timestamp))
 }
 
-// waited says why a request cannot have waited for a 404 when that came; empty
-// if it can.
+// waited says why a request cannot have waited for a 404 when that was settled,
+// which is when its outcome was written; empty if it can.
 func (c *check) waited(o *outcome, answer int32) string {
 	a := &c.outcomes[answer]
 	came := c.run.Requests[o.request].Timestamp.UnixMilli()
@@ -117,7 +117,7 @@ func (c *check) waited(o *outcome, answer int32) string {
 	switch {
 	case a.session != o.session:
 		return "its owner did not publish that one"
-	case came > a.completed+tolerance && !c.run.Setup.ClocksDiffer:
+	case came > max(a.completed, c.run.Outcomes[answer].Timestamp.UnixMilli())+tolerance && !c.run.Setup.ClocksDiffer:
 		return "it came after that one"
 	}
 	return ""
