@@ -78,7 +78,7 @@ func (c *Cluster) newDisk(ctx context.Context, imageName string, mib int) (*disk
 	}
 	d := &disk{volume: made.Volume.Name}
 	d.keeper, err = testcontainers.Run(ctx, imageName, testcontainers.WithLabels(labels()),
-		testcontainers.WithHostConfigModifier(d.mount), testcontainers.WithCmd("sleep", "1000000"))
+		testcontainers.WithHostConfigModifier(d.keep), testcontainers.WithCmd("sleep", "1000000"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the keeper of a volume: %w", err), c.removeDisk(ctx, d))
 	}
@@ -87,6 +87,13 @@ func (c *Cluster) newDisk(ctx context.Context, imageName string, mib int) (*disk
 
 func (d *disk) mount(host *container.HostConfig) {
 	host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeVolume, Source: d.volume, Target: diskPath})
+}
+
+// keep mounts the volume in a container that has no network.
+func (d *disk) keep(host *container.HostConfig) {
+	d.mount(host)
+	host.NetworkMode = "none"
+	host.PortBindings, host.PublishAllPorts = nil, false
 }
 
 func (c *Cluster) removeDisk(ctx context.Context, d *disk) error {
