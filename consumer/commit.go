@@ -59,7 +59,7 @@ type draft struct {
 }
 
 // drafts collects what there is to commit: partitions of this generation, and
-// those that this member is draining, which are nobody else's yet.
+// those that this member is draining, unless they may be somebody else's by now.
 func (c *Consumer) drafts() []draft {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +69,7 @@ func (c *Consumer) drafts() []draft {
 		if claimed := h.claims(); s == nil && claimed != nil && c.assigned[tp] {
 			all = append(all, draft{hold: h, what: *claimed})
 		}
-		if s == nil || !s.mayCommit() || (!c.assigned[tp] && state != StateDraining) {
+		if s == nil || !s.mayCommit() || h.lapsed || (!c.assigned[tp] && state != StateDraining) {
 			continue
 		}
 		final := s.drained.Load()

@@ -86,6 +86,7 @@ type Consumer struct {
 	holds    map[topicPartition]*hold
 	idle     map[topicPartition]map[fence]bool // fences of this process under which no call was started
 	member   *kafka.Generation                 // the last assignment; nil = none yet
+	entered  int32                             // the last generation that this member took part in
 	assigned map[topicPartition]bool
 	stopping bool
 	trouble  string          // why there is no generation; empty when there is one

@@ -103,9 +103,24 @@ func (c *Consumer) troubled(err error) {
 	}
 }
 
+// enter notes that this member takes part in a generation. If it was absent from
+// one, what it held may have been given to somebody else, whose commits it must
+// not overwrite.
+func (c *Consumer) enter(gen *kafka.Generation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if gen.ID != c.entered+1 {
+		for _, h := range c.holds {
+			h.lapsed = true
+		}
+	}
+	c.entered = gen.ID
+}
+
 // serve is one generation: take what is assigned, hand over what is not, commit.
 // Returning ends the generation, and this member rejoins.
 func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
+	c.enter(gen)
 	assigned := assignment(gen)
 	commits, err := c.readCommits(ctx, c.withHeld(assigned))
 	if err == nil {
@@ -220,7 +235,7 @@ func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits m
 			h.check(now) // also one that is to be given up: it must not commit over its new owner
 		}
 		if c.assigned[tp] {
-			h.generation = gen.ID
+			h.generation, h.lapsed = gen.ID, false
 			continue
 		}
 		leaving = append(leaving, h)

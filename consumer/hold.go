@@ -47,6 +47,7 @@ type hold struct {
 	finished   bool
 	generation int32         // of its last assignment; guarded by Consumer.mu
 	leaving    bool          // release has begun; guarded by Consumer.mu
+	lapsed     bool          // it may be somebody else's by now; guarded by Consumer.mu
 	ran        chan struct{} // closed when run has returned
 	released   chan struct{} // closed when the hold is gone
 }
@@ -214,11 +215,17 @@ func (h *hold) release(timeout time.Duration, gone func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	s.drain(ctx)
-	if s.mayCommit() {
+	if s.mayCommit() && !h.hasLapsed() {
 		h.awaitFinalCommit()
 	}
 	h.attach(nil)
 	s.close()
+}
+
+func (h *hold) hasLapsed() bool {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	return h.lapsed
 }
 
 func (h *hold) awaitFinalCommit() {
