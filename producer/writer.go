@@ -405,8 +405,7 @@ func divisible(batch []*pending) bool { return len(batch) > 1 || batch[0].outcom
 // refused tells errors after which nothing was written from those that leave it open.
 func refused(err error) bool {
 	return err == nil || errors.Is(err, kafka.UnknownTopicOrPartition) || errors.Is(err, kafka.LeaderNotAvailable) ||
-		errors.Is(err, kafka.NotLeaderForPartition) || errors.Is(err, kafka.NotEnoughReplicas) ||
-		errors.Is(err, kafka.InvalidMessage) || tooLarge(err)
+		errors.Is(err, kafka.NotEnoughReplicas) || errors.Is(err, kafka.InvalidMessage) || tooLarge(err)
 }
 
 func (w *Writer) produce(raw []byte) (int64, error) {
