@@ -150,11 +150,25 @@ func (d *draw) rebalances(p *Plan) []Event {
 	return []Event{{At: at, Kind: Start, Replica: slot}}
 }
 
-func (d *draw) appends(p *Plan) []Event      { return d.ambush(p, appendPoints) }
 func (d *draw) coordination(p *Plan) []Event { return d.ambush(p, coordinatorPoints) }
 func (d *draw) reads(p *Plan) []Event        { return d.ambush(p, readPoints) }
 func (d *draw) commits(p *Plan) []Event      { return d.ambush(p, commitPoints) }
 func (d *draw) membership(p *Plan) []Event   { return d.ambush(p, memberPoints) }
+
+// appends: a batch that is found too large is split, which is safe only if no
+// earlier try of it may have been written.
+func (d *draw) appends(p *Plan) []Event {
+	if !d.chance(.2) {
+		return d.ambush(p, appendPoints)
+	}
+	tooLarge := Event{Kind: Ambush, Act: Answer, Point: Append, Code: 10, At: d.when(p), Replica: d.someone(p), Times: one(d, 1, 3)}
+	if d.chance(.5) {
+		return []Event{tooLarge}
+	}
+	lost := tooLarge
+	lost.Act, lost.Code, lost.When, lost.Times = Cut, 0, Phase(d.IntN(2)), 1
+	return []Event{lost, tooLarge}
+}
 
 // ambush draws an error or a silence at one of some points, once or for a while.
 func (d *draw) ambush(p *Plan, points []Point) []Event {
@@ -196,7 +210,7 @@ func (d *draw) brokers(p *Plan) []Event {
 	return []Event{e}
 }
 
-var apiFaultNames = []string{"300", "400", "401", "403", "404", "408", "425", "426", "429", "500", "501", "502", "503", "504", "hang-before", "hang-after",
+var apiFaultNames = []string{"300", "400", "401", "403", "404", "408", "425", "426", "429", "429", "500", "501", "502", "503", "503", "504", "hang-before", "hang-after",
 	"reset-before", "reset-after", "truncated", "huge", "html", "empty", "redirect", "no-count",
 	"500-after", "502-after", "504-after", "huge-after", "html-after", "empty-after", "no-count-after"}
 
@@ -206,6 +220,6 @@ func (d *draw) apiFaults(p *Plan) []Event {
 	for range n {
 		f.Rates[one(d, apiFaultNames...)] = one(d, .05, .2, .9) / float64(n)
 	}
-	f.RetryAfter = one(d, "", "1", "3", "date+2s", "600", "-1", "soon")
+	f.RetryAfter = one(d, "", "1", "3", "date+2s", "86400", "date+48h", "-1", "soon")
 	return []Event{{At: d.when(p), Kind: Misbehave, API: f, For: d.between(2*time.Second, 30*time.Second)}}
 }

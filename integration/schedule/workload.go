@@ -20,9 +20,12 @@ func (d *draw) requests(p *Plan) []Request {
 	total := one(d, 100+d.IntN(200), 200+d.IntN(300), 200+d.IntN(300), 1000+d.IntN(1000))
 	w := &workload{draw: d, plan: p, messages: map[string]simulator.MessageRule{}}
 	for len(w.all) < total {
-		at := d.between(0, p.Length)
+		at, from := d.between(0, p.Length), len(w.all)
 		for range min(1+d.IntN(one(d, 3, 30, 300)), total-len(w.all)) {
 			w.add(at)
+		}
+		if d.chance(.08) {
+			w.transact(w.all[from:], d.chance(.5))
 		}
 	}
 	p.Setting.Messages = w.messages
@@ -35,6 +38,8 @@ type workload struct {
 	all      []Request
 	ids      []string
 	messages map[string]simulator.MessageRule
+
+	transactions int
 }
 
 func (w *workload) add(at time.Duration) {
@@ -67,6 +72,14 @@ func (w *workload) add(at time.Duration) {
 	n := len(w.all) + 1
 	r.Headers = append(r.Headers, [2]string{"traceparent", fmt.Sprintf("00-%016x%016x-%016x-01", w.plan.Seed|1<<63, n, n)})
 	w.all = append(w.all, r)
+}
+
+// transact makes a burst one transaction.
+func (w *workload) transact(burst []Request, abort bool) {
+	w.transactions++
+	for i := range burst {
+		burst[i].Transaction, burst[i].Abort = w.transactions, abort
+	}
 }
 
 // id is a new one, or one that was asked for before, in another case perhaps.
