@@ -78,7 +78,7 @@ func (c *check) checkDuplicate(h *history, i int32, o *outcome) {
 		c.checkCopy(o, decoded, h.notFound)
 	case h.answer == none || decoded.DuplicateOf != c.idOf(h.answer):
 		c.violated(WrongDuplicate, o.request, "its outcome is a duplicate of %s, which is not the newest that answers: %s", decoded.DuplicateOf, c.answerIs(h.answer))
-	case !c.within(o.completed, h.answer, late):
+	case !c.within(c.lookedUp(o, h.answer), h.answer, late):
 		c.violated(WrongDuplicate, o.request, "its outcome is a duplicate of one outside the dedupe window: %s", c.answerIs(h.answer))
 	default:
 		c.checkCopy(o, decoded, h.answer)
@@ -143,6 +143,16 @@ func (c *check) within(at int64, answer int32, leaning int64) bool {
 		since = decided
 	}
 	return at-since <= window+leaning*(window/512+tolerance)
+}
+
+// lookedUp is when a duplicate may have found its answer in the window: when its
+// outcome was decided, or, where the answer had to be read back from the ledger,
+// which takes as long as a broker lets it, when the request came.
+func (c *check) lookedUp(o *outcome, answer int32) int64 {
+	if a := &c.outcomes[answer]; !a.ambiguous && (a.count == 0 || a.count == 1) {
+		return o.completed
+	}
+	return min(o.completed, c.run.Requests[o.request].Timestamp.UnixMilli())
 }
 
 // checkCopy: cancelledCount or error, and ambiguous, are copied.
