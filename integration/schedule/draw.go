@@ -77,11 +77,14 @@ func (d *draw) events(p *Plan) []Event {
 		all = append(all, Event{Kind: Start, Replica: slot, At: time.Duration(slot) * d.between(0, 2*time.Second)})
 	}
 	for range 1 + d.IntN(4) {
-		trouble := one(d, d.crashes, d.crashes, d.rebalances, d.appends, d.coordination, d.reads, d.commits, d.membership,
+		trouble := one(d, d.crashes, d.crashes, d.rebalances, d.appends, d.appends, d.coordination, d.reads, d.commits, d.membership,
 			d.network, d.brokers, d.apiFaults, d.apiFaults)
 		for range 1 + d.IntN(4) {
 			all = append(all, trouble(p)...)
 		}
+	}
+	if d.chance(.1) {
+		all = append(all, Event{Kind: SetBack, At: d.when(p)})
 	}
 	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	return all

@@ -34,6 +34,8 @@ func (w *world) happen(e *Event) {
 		w.cluster.RehashCoordinators()
 	case LoseBroker:
 		w.loseBroker(e)
+	case SetBack:
+		w.setBack(e)
 	}
 }
 
@@ -172,7 +174,7 @@ func (e *Event) String() string {
 		text += fmt.Sprintf(": %v, latency %v", e.API.Rates, e.API.Latency)
 	case LoseBroker:
 		text += fmt.Sprintf(" (%d)", e.Broker)
-	case MoveLeaders, MoveGroups:
+	case MoveLeaders, MoveGroups, SetBack:
 		return text
 	}
 	switch {

@@ -40,6 +40,7 @@ func (w *world) gather() (*checker.Run, error) {
 	if w.plan.has(func(e *Event) bool { return e.Code == 10 }) { // MESSAGE_TOO_LARGE: outcomes leave out what they can
 		run.Setup.MaxOutcomeBytes = 1
 	}
+	run.Setup.OffsetsSet = w.plan.has(func(e *Event) bool { return e.Kind == SetBack })
 	for _, r := range w.everyReplica() {
 		run.Logs = append(run.Logs, r.log.evidence(r.name))
 		run.Outputs = append(run.Outputs, checker.Output{Name: "metrics and status of " + r.name, Text: r.pages()})

@@ -67,6 +67,7 @@ const (
 	MoveLeaders Kind = "move leaders"
 	MoveGroups  Kind = "move coordinators"
 	LoseBroker  Kind = "lose a broker"
+	SetBack     Kind = "set the offsets back" // while the group is stopped
 )
 
 // Phase says when in an exchange an ambush strikes.
