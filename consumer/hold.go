@@ -119,11 +119,16 @@ func (h *hold) once() error {
 		return nil // drained by release, which needs the session for the final commit
 	}
 	h.attach(nil)
+	h.end(s)
+	return err
+}
+
+// end closes a session, and notes if it called nothing: no lease of it stood.
+func (h *hold) end(s *session) {
 	s.close()
 	if !s.established() {
 		h.idle[fenceOf(s.ledger)] = true
 	}
-	return err
 }
 
 func (h *hold) begin() {
@@ -219,7 +224,7 @@ func (h *hold) release(timeout time.Duration, gone func()) {
 		h.awaitFinalCommit()
 	}
 	h.attach(nil)
-	s.close()
+	h.end(s)
 }
 
 func (h *hold) hasLapsed() bool {
