@@ -122,7 +122,7 @@ func instanceName() string {
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("%s-%04x", host, rand.Uint32()&0xffff)
+	return fmt.Sprintf("%s-%08x", host, rand.Uint32())
 }
 
 // wire makes the part of the worker that needs no Kafka.
