@@ -138,11 +138,25 @@ type replica struct {
 	exit    error // valid once done is closed
 	group   string
 	outputs []checker.Output
+
+	wasPaused bool
 }
 
-// start runs a worker process and waits until it listens. Further flags may
-// replace those given here.
+// start runs a worker process and waits until it listens.
 func (w *world) start(name string, flags ...string) *replica {
+	w.t.Helper()
+	r := w.spawn(name, flags...)
+	w.eventually("the status server of "+name, func() error {
+		if !r.listens() {
+			return fmt.Errorf("no address in the log")
+		}
+		return nil
+	})
+	return r
+}
+
+// spawn runs a worker process. Further flags may replace those given here.
+func (w *world) spawn(name string, flags ...string) *replica {
 	w.t.Helper()
 	shipped := binary
 	if w.plain {
@@ -177,16 +191,18 @@ func (w *world) start(name string, flags ...string) *replica {
 		close(r.done)
 	}()
 	w.t.Cleanup(func() { r.end() })
-	w.eventually("the status server of "+name, func() error {
-		for _, line := range r.lines() {
-			if line["message"] == "status server" {
-				r.addr, _ = line["addr"].(string)
-				return nil
-			}
-		}
-		return fmt.Errorf("no address in the log")
-	})
 	return r
+}
+
+// listens tells whether the process serves its status yet.
+func (r *replica) listens() bool {
+	for _, line := range r.lines() {
+		if line["message"] == "status server" {
+			r.addr, _ = line["addr"].(string)
+			return true
+		}
+	}
+	return false
 }
 
 // end kills the process if it still runs, and shows its log if the test failed.
@@ -236,6 +252,7 @@ func (r *replica) signal(s syscall.Signal) {
 	if err := r.cmd.Process.Signal(s); err != nil {
 		r.t.Fatalf("%v to %s: %v", s, r.name, err)
 	}
+	r.wasPaused = r.wasPaused || s == syscall.SIGSTOP
 }
 
 // kill ends the process as a crash would.
