@@ -54,7 +54,7 @@ func TestEveryRequestHasOneOutcomeInAKillLoop(t *testing.T) {
 		r.stop()
 	}
 	found := w.audit()
-	repeated := w.checkRepeats(all...)
+	repeated := w.checkRepeats()
 	t.Logf("%d requests, %d kills, %d of them in a takeover; %d calls, %d repeated; %v, %d ambiguous, of which %d were never called before",
 		100*kills, kills, cutShort(all), found.calls, repeated, found.byStatus, found.unclear, w.calledOnce(found))
 }
@@ -142,5 +142,5 @@ func TestARebalanceStormCutsNoCall(t *testing.T) {
 			t.Errorf("%s ended with %v", r.name, r.exit)
 		}
 	}
-	w.checkRepeats(all...)
+	w.checkRepeats()
 }

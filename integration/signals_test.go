@@ -56,7 +56,7 @@ func TestASecondSIGTERMEndsAtOnce(t *testing.T) {
 	if found := w.audit(); found.calls != total+hanging {
 		t.Errorf("%d calls for %d messages, %d of them twice", found.calls, total, hanging)
 	}
-	w.checkRepeats(r, heir)
+	w.checkRepeats()
 }
 
 // Fault: SIGTERM with a drain timeout that is shorter than the calls in hand; the
@@ -79,7 +79,7 @@ func TestADrainShorterThanACallLeavesItToTheHeir(t *testing.T) {
 	if found.calls != total+hanging || found.unclear != hanging {
 		t.Errorf("%d calls for %d messages, %d ambiguous, want %d", found.calls, total, found.unclear, hanging)
 	}
-	w.checkRepeats(r, heir)
+	w.checkRepeats()
 }
 
 // hangs is an API that does not answer the first call for the first n messages.
