@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"smscancel/worker"
@@ -20,6 +21,8 @@ type book struct {
 
 	bounds func(worker.LedgerBounds) worker.LedgerBounds // what the topic's retention did; nil = nothing
 	replay func(context.Context) error                   // what a replay waits for; nil = nothing
+
+	trouble atomic.Pointer[error] // what the broker says to every append; nil = nothing
 }
 
 const penPID = 7
@@ -160,8 +163,15 @@ func (p *pen) Read(context.Context, int64) (*worker.Outcome, error) { return nil
 func (p *pen) Proven() time.Duration                                { return 0 }
 func (p *pen) Prove(context.Context) error                          { return nil }
 func (p *pen) Stalled() time.Duration                               { return 0 }
-func (p *pen) Trouble() error                                       { return nil }
 func (p *pen) Close()                                               {}
+
+// Trouble implements Ledger.
+func (p *pen) Trouble() error {
+	if err := p.b.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // replayStart notes where a replay began.
 type replayStart struct {

@@ -119,7 +119,7 @@ func (c *Consumer) commit(ctx context.Context, gen *kafka.Generation) error {
 			failed = errors.Join(failed, fmt.Errorf("%w: %w", errUnknownEnd, code))
 		case code != 0:
 			if d.session != nil {
-				d.session.refusedSince.CompareAndSwap(nil, &sent)
+				d.session.refused.CompareAndSwap(nil, &trouble{sent, code})
 			}
 			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", d.hold.tp.topic, d.hold.tp.partition, code))
 		default:

@@ -30,7 +30,7 @@ const (
 // fetch reads records and takes them in hand until admission ends. Its error is
 // an errOtherLog.
 func (s *session) fetch() error {
-	at, trouble := s.start, error(nil)
+	at, failing := s.start, error(nil)
 	for s.admit.Err() == nil {
 		next, err := s.fetchOnce(at)
 		s.doubtful = s.doubtful || err != nil
@@ -42,14 +42,14 @@ func (s *session) fetch() error {
 		}
 		at = next
 		switch {
-		case err != nil && trouble == nil:
+		case err != nil && failing == nil:
 			s.log.Warn().Err(err).Int64("offset", at).Msg("fetch failed, trying again")
-			s.troubledSince.Store(ptr(time.Now()))
-		case err == nil && trouble != nil:
+			s.unread.Store(&trouble{time.Now(), err})
+		case err == nil && failing != nil:
 			s.log.Info().Int64("offset", at).Msg("fetch works again")
-			s.troubledSince.Store(nil)
+			s.unread.Store(nil)
 		}
-		if trouble = err; err != nil {
+		if failing = err; err != nil {
 			worker.Sleep(s.admit, 100*time.Millisecond)
 		}
 	}

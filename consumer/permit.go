@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"smscancel/worker"
@@ -61,7 +62,7 @@ func (s *session) watchPermit() {
 			switch {
 			case s.stale():
 				s.prove()
-			case s.ledger.Stalled() <= stallLimit:
+			case s.writes():
 				s.signal()
 			}
 			worker.Sleep(s.work, permitPoll)
@@ -76,7 +77,12 @@ func (s *session) Holds(offset int64) bool {
 		return false
 	default:
 	}
-	return s.admit.Err() == nil && s.lease.covers(offset) && s.ledger.Stalled() <= stallLimit && !s.stale()
+	return s.admit.Err() == nil && s.lease.covers(offset) && s.writes() && !s.stale()
+}
+
+// writes tells whether outcomes can be written, as far as is known.
+func (s *session) writes() bool {
+	return s.ledger.Stalled() <= stallLimit && !errors.Is(s.ledger.Trouble(), worker.ErrNotPermitted)
 }
 
 // stale tells whether nothing has confirmed this session within the session

@@ -41,20 +41,20 @@ type session struct {
 	highest    int64     // end seen since then
 	shortSince time.Time // since when the log seems to end too early; zero = it does not
 
-	admit         context.Context // ends when no new call may start
-	stopAdmit     context.CancelFunc
-	work          context.Context // ends when calls in hand are to be dropped
-	stopWork      context.CancelCauseFunc
-	jobs          sync.WaitGroup
-	committedAt   atomic.Pointer[time.Time] // when the last acknowledged commit was sent; nil = none
-	proving       atomic.Bool
-	unproven      atomic.Bool               // the last try has failed, and that was said
-	blocked       atomic.Int64              // calls that wait for the ledger, not for a lease
-	wakePermit    chan struct{}             // capacity 1: there is one now
-	troubledSince atomic.Pointer[time.Time] // when fetching began to fail; nil = it works
-	refusedSince  atomic.Pointer[time.Time] // when commits began to be refused; nil = they are not
-	end           atomic.Int64              // end of the request partition as last seen
-	drained       atomic.Bool               // no job is left, and none will come
+	admit       context.Context // ends when no new call may start
+	stopAdmit   context.CancelFunc
+	work        context.Context // ends when calls in hand are to be dropped
+	stopWork    context.CancelCauseFunc
+	jobs        sync.WaitGroup
+	committedAt atomic.Pointer[time.Time] // when the last acknowledged commit was sent; nil = none
+	proving     atomic.Bool
+	unproven    atomic.Bool             // the last try has failed, and that was said
+	blocked     atomic.Int64            // calls that wait for the ledger, not for a lease
+	wakePermit  chan struct{}           // capacity 1: there is one now
+	unread      atomic.Pointer[trouble] // fetching fails; nil = it works
+	refused     atomic.Pointer[trouble] // commits are refused; nil = they are not
+	end         atomic.Int64            // end of the request partition as last seen
+	drained     atomic.Bool             // no job is left, and none will come
 
 	mu      sync.Mutex
 	sent    commitment    // last acknowledged
@@ -202,7 +202,7 @@ func (s *session) acknowledge(c commitment, sent time.Time) {
 	s.sent = c
 	s.mu.Unlock()
 	s.committedAt.Store(&sent)
-	s.refusedSince.Store(nil)
+	s.refused.Store(nil)
 	s.lease.durable(c.own)
 	s.signal()
 }
@@ -222,17 +222,26 @@ func (s *session) stillOurs(now committed) bool {
 // newIndex is the empty dedupe index of a session.
 func (c *Consumer) newIndex() *dedupe.Index { return dedupe.NewIndex(c.DedupeWindow) }
 
+// trouble is what goes wrong, and since when.
+type trouble struct {
+	since time.Time
+	err   error
+}
+
 // unwell says why a running session makes no progress that it should; empty if
 // it does, or has not failed to for long.
 func (s *session) unwell() string {
+	if err := s.ledger.Trouble(); errors.Is(err, worker.ErrNotPermitted) {
+		return err.Error()
+	}
 	if d := s.ledger.Stalled(); d > unwellAfter {
 		return fmt.Sprintf("outcomes are not acknowledged since %s: %v", d.Round(time.Second), cmp.Or(s.ledger.Trouble(), errNoAnswer))
 	}
-	if since := s.troubledSince.Load(); since != nil && time.Since(*since) > unwellAfter {
-		return fmt.Sprintf("requests cannot be read since %s", time.Since(*since).Round(time.Second))
+	if t := s.unread.Load(); t != nil && time.Since(t.since) > unwellAfter {
+		return fmt.Sprintf("requests cannot be read since %s: %v", time.Since(t.since).Round(time.Second), t.err)
 	}
-	if since := s.refusedSince.Load(); since != nil && time.Since(*since) > unwellAfter {
-		return fmt.Sprintf("commits are refused since %s", time.Since(*since).Round(time.Second))
+	if t := s.refused.Load(); t != nil && time.Since(t.since) > unwellAfter {
+		return fmt.Sprintf("commits are refused since %s: %v", time.Since(t.since).Round(time.Second), t.err)
 	}
 	if s.blocked.Load() > 0 && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
 		return "the hold on the ledger cannot be confirmed"
@@ -246,5 +255,3 @@ const commitRefresh = time.Hour
 
 // unwellAfter is how long a broker may be slow before a replica calls itself unready.
 const unwellAfter = 10 * time.Second
-
-func ptr[T any](v T) *T { return &v }

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"smscancel/worker"
 )
 
 // Fault: the coordinator refuses every commit, so no lease can be raised.
@@ -25,7 +27,7 @@ func TestRefusedCommitsMakeAReplicaUnready(t *testing.T) {
 	s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.OffsetMetadataTooLarge, Count: -1})
 	s.publish(0, 5, 10)
 	s.eventually("a refused commit", func() error {
-		if session.refusedSince.Load() == nil {
+		if session.refused.Load() == nil {
 			return fmt.Errorf("none yet")
 		}
 		return nil
@@ -33,11 +35,43 @@ func TestRefusedCommitsMakeAReplicaUnready(t *testing.T) {
 	if why := session.unwell(); why != "" {
 		t.Errorf("unready at once: %s", why)
 	}
-	long := time.Now().Add(-2 * unwellAfter)
-	session.refusedSince.Store(&long)
-	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "commits are refused") {
+	session.refused.Store(&trouble{time.Now().Add(-2 * unwellAfter), session.refused.Load().err})
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "commits are refused") || !strings.Contains(now.Reason, "Metadata") {
 		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
 	}
+}
+
+// Fault: the permission to write outcomes is taken away. Promise: at once no call
+// starts and the replica is unready and says what is missing; when it is given
+// back, the calls are made.
+func TestNoCallStartsWithoutThePermissionToWrite(t *testing.T) {
+	s := newStage(t, 1)
+	missing := fmt.Errorf("write to topic outcomes: %w", worker.ErrNotPermitted)
+	s.book.trouble.Store(&missing)
+	api := newAPI()
+	r := s.start(api.call)
+	s.publish(0, 0, 5)
+	s.eventually("calls that wait for the ledger", func() error {
+		r.mu.Lock()
+		h := r.holds[first]
+		r.mu.Unlock()
+		if h == nil {
+			return fmt.Errorf("not assigned")
+		}
+		if session, _ := h.current(); session == nil || session.blocked.Load() < 5 {
+			return fmt.Errorf("not all wait yet")
+		}
+		return nil
+	})
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, missing.Error()) {
+		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
+	}
+	if _, calls := api.called(); calls > 0 {
+		t.Errorf("%d calls whose outcome could not be written", calls)
+	}
+	s.book.trouble.Store(nil)
+	s.settled(5)
+	s.once(0, 5)
 }
 
 // Fault: a member loses its coordinator. Promise: it is unready before its first

@@ -138,13 +138,11 @@ func (c *coordination) retry(ctx context.Context, name string, request func(cont
 	}
 }
 
-// Why a writer ended, besides worker.ErrFenced. Each is wrapped with what the broker said.
+// Why a writer ended, besides worker.ErrFenced and worker.ErrNotPermitted. Each is wrapped with what the broker said.
 var (
 	// ErrStateLost: the broker no longer knows this producer; only a takeover
 	// with its replay can tell what was written.
 	ErrStateLost = errors.New("the broker lost the producer's state")
-	// ErrNotPermitted: an ACL is missing.
-	ErrNotPermitted = errors.New("not permitted")
 	// ErrOtherLedger: the outcome partition is not the one that was replayed.
 	ErrOtherLedger = errors.New("the outcome partition is another one than was replayed")
 	// ErrClosed: the writer was closed by its owner.
@@ -164,7 +162,7 @@ func terminal(err error) error {
 		kafka.InvalidProducerIDMapping, kafka.InvalidTransactionState:
 		return fmt.Errorf("%w: %w", ErrStateLost, err)
 	case kafka.TopicAuthorizationFailed, kafka.ClusterAuthorizationFailed, kafka.TransactionalIDAuthorizationFailed:
-		return fmt.Errorf("%w: %w", ErrNotPermitted, err)
+		return fmt.Errorf("%w: %w", worker.ErrNotPermitted, err)
 	case kafka.InvalidRecord, kafka.UnsupportedForMessageFormat, kafka.InvalidRequest, kafka.UnsupportedVersion,
 		kafka.InvalidTransactionTimeout, kafka.InvalidTimestamp, kafka.InvalidTopic, kafka.InvalidRequiredAcks:
 		return err // the broker will say so each time

@@ -7,6 +7,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"smscancel/worker"
 )
 
 // The coordinator is busy, moving, or still writing markers.
@@ -32,7 +34,7 @@ func TestFenceSaysWhatIsNotPermitted(t *testing.T) {
 		{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn}, Err: kerr.TopicAuthorizationFailed},
 	} {
 		b.cluster.Fault(fault)
-		if _, err := b.Fence(b.context(), requestTopic, 0); !errors.Is(err, ErrNotPermitted) {
+		if _, err := b.Fence(b.context(), requestTopic, 0); !errors.Is(err, worker.ErrNotPermitted) {
 			t.Errorf("%v: %v", fault.Err, err)
 		}
 	}

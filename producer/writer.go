@@ -366,32 +366,43 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 			}
 			return base, nil
 		}
-		if tooLarge(err) {
-			if w.ambiguous || divisible(batch) {
-				return 0, err
-			}
-			// Nothing can be left out: it waits, with all calls, until the topic takes it.
-			err = fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes: %w",
-				len(raw), w.ledger.Topic, err)
+		if err = w.setback(batch, len(raw), tries, err); err != nil {
+			return 0, err
 		}
-		w.trouble.Store(&err)
-		if tries == 1 && w.ctx.Err() == nil {
-			w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
-		}
-		if errors.Is(err, kafka.InvalidTransactionState) {
-			err = w.coord.endTransaction(w.ctx) // one of our own empty transactions is still open
-		}
-		if w.ctx.Err() != nil {
-			return 0, errors.Join(err, w.Err())
-		}
-		if failure := terminal(err); failure != nil {
-			return 0, failure
-		}
-		w.ambiguous = w.ambiguous || !refused(err)
 		if worker.Sleep(w.ctx, pause.NextBackOff()) != nil {
 			return 0, w.Err()
 		}
 	}
+}
+
+// setback judges a try that failed: nil means that the same bytes are to be tried
+// again. So they are for want of a permission or of room for an outcome from which
+// nothing can be left out: the outcomes wait, and no call starts meanwhile.
+func (w *Writer) setback(batch []*pending, bytes, tries int, err error) error {
+	if tooLarge(err) {
+		if w.ambiguous || divisible(batch) {
+			return err
+		}
+		err = fmt.Errorf("an outcome of %d bytes without value and metadata is too large for topic %s: raise its max.message.bytes: %w",
+			bytes, w.ledger.Topic, err)
+	}
+	failure := terminal(err)
+	if errors.Is(failure, worker.ErrNotPermitted) {
+		err, failure = fmt.Errorf("write to topic %s: %w", w.ledger.Topic, failure), nil
+	}
+	w.trouble.Store(&err)
+	if tries == 1 && w.ctx.Err() == nil {
+		w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
+	}
+	if errors.Is(err, kafka.InvalidTransactionState) { // one of our own empty transactions is still open
+		err = w.coord.endTransaction(w.ctx)
+		failure = terminal(err)
+	}
+	if w.ctx.Err() != nil {
+		return errors.Join(err, w.Err())
+	}
+	w.ambiguous = w.ambiguous || !refused(err)
+	return failure
 }
 
 func tooLarge(err error) bool {

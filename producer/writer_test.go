@@ -83,9 +83,9 @@ func TestAmbiguousProduceErrorWritesOnce(t *testing.T) {
 func TestRefusalsThatPassAreTriedAgain(t *testing.T) {
 	b := newBench(t, 1, nil)
 	w := b.writer(0)
-	faults := b.fail(kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition, kerr.CorruptMessage)
+	faults := b.fail(kerr.TopicAuthorizationFailed, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.UnknownTopicOrPartition, kerr.CorruptMessage)
 	b.durable(w.Append(outcomeAt(0, 1)), w.Append(outcomeAt(0, 2)))
-	if got := sources(b.written(0)); got != "1 2" || faults.Hits() != 6 {
+	if got := sources(b.written(0)); got != "1 2" || faults.Hits() != 7 {
 		t.Errorf("after %d faults the log has the outcomes of %s", faults.Hits(), got)
 	}
 }
@@ -97,7 +97,7 @@ func TestDefiniteProduceErrorsEndTheWriter(t *testing.T) {
 	}{
 		{kerr.InvalidProducerEpoch, worker.ErrFenced}, {kerr.ProducerFenced, worker.ErrFenced},
 		{kerr.OutOfOrderSequenceNumber, ErrStateLost}, {kerr.UnknownProducerID, ErrStateLost},
-		{kerr.InvalidProducerIDMapping, ErrStateLost}, {kerr.TopicAuthorizationFailed, ErrNotPermitted},
+		{kerr.InvalidProducerIDMapping, ErrStateLost},
 	} {
 		t.Run(c.code.Message, func(t *testing.T) {
 			b := newBench(t, 1, nil)

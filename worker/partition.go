@@ -22,6 +22,9 @@ type Caller interface {
 // ErrFenced is what a ledger's errors wrap when another writer took it over.
 var ErrFenced = errors.New("fenced by another writer of this source")
 
+// ErrNotPermitted is what a ledger's errors wrap while an ACL is missing.
+var ErrNotPermitted = errors.New("not permitted")
+
 // PartitionCountError says that the outcome topic has another partition count
 // than the outcomes in it were written with: a request partition's outcomes
 // would not be where they are looked for.
