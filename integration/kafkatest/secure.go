@@ -82,6 +82,37 @@ func (c *Cluster) Allow(user string, entries ...kafka.ACLEntry) {
 	}
 }
 
+// Revoke takes ACLs away again that Allow has given.
+func (c *Cluster) Revoke(user string, entries ...kafka.ACLEntry) {
+	c.tb.Helper()
+	var request kafka.DeleteACLsRequest
+	for _, acl := range entries {
+		fillACL(&acl, user)
+		request.Filters = append(request.Filters, kafka.DeleteACLsFilter{
+			ResourceTypeFilter: acl.ResourceType, ResourceNameFilter: acl.ResourceName, ResourcePatternTypeFilter: acl.ResourcePatternType,
+			PrincipalFilter: acl.Principal, HostFilter: acl.Host, Operation: acl.Operation, PermissionType: acl.PermissionType,
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := withAdmin(c.Admin(), func(admin *kafka.Client) error {
+		response, err := admin.DeleteACLs(ctx, &request)
+		if err != nil {
+			return err
+		}
+		for _, result := range response.Results {
+			if err == nil && result.Error == nil && len(result.MatchingACLs) == 0 {
+				result.Error = errors.New("there is no such ACL")
+			}
+			err = errors.Join(err, result.Error)
+		}
+		return err
+	})
+	if err != nil {
+		c.tb.Fatalf("revoke from %s: %v", user, err)
+	}
+}
+
 func fillACL(acl *kafka.ACLEntry, user string) {
 	if acl.Principal == "" {
 		acl.Principal = "User:" + user
