@@ -88,6 +88,7 @@ type Consumer struct {
 	member   *kafka.Generation                 // the last assignment; nil = none yet
 	entered  int32                             // the last generation that this member took part in
 	assigned map[topicPartition]bool
+	claimed  map[topicPartition]bool // when it joined last
 	stopping bool
 	trouble  string          // why there is no generation; empty when there is one
 	said     map[string]bool // troubles since then that were logged

@@ -217,8 +217,8 @@ func assignment(gen *kafka.Generation) []topicPartition {
 }
 
 // assign makes the holds follow an assignment. The channel it returns is closed
-// when everything that this member must give up has been handed over; it is nil
-// if that is nothing.
+// when everything that this member claimed and must give up has been handed over;
+// it is nil if that is nothing.
 func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits map[topicPartition]committed) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,13 +248,25 @@ func (c *Consumer) assign(gen *kafka.Generation, tps []topicPartition, commits m
 	}
 	c.Log.Info().Int32("generation", gen.ID).Str("member", gen.MemberID).Int("assigned", len(tps)).
 		Int("handingOver", len(leaving)).Msg("joined the group")
+	if len(leaving) == 0 && !c.claimedMore() {
+		return nil
+	}
 	return allReleased(leaving)
 }
 
-func allReleased(holds []*hold) <-chan struct{} {
-	if len(holds) == 0 {
-		return nil
+// claimedMore tells whether this member claimed a partition that it was not
+// assigned: then nobody was. It may have released it since it joined, and the
+// next generation must come all the same. c.mu is held.
+func (c *Consumer) claimedMore() bool {
+	for tp := range c.claimed {
+		if !c.assigned[tp] {
+			return true
+		}
 	}
+	return false
+}
+
+func allReleased(holds []*hold) <-chan struct{} {
 	all := make(chan struct{})
 	go func() {
 		for _, h := range holds {
@@ -350,7 +362,9 @@ func (c *Consumer) claims() claims {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	own := claims{Version: 1, Outcomes: c.OutcomeTopic, N: c.N, Owned: map[string]map[int]int32{}}
+	c.claimed = map[topicPartition]bool{}
 	for tp, h := range c.holds {
+		c.claimed[tp] = true
 		if own.Owned[tp.topic] == nil {
 			own.Owned[tp.topic] = map[int]int32{}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -58,6 +59,36 @@ func TestAMemberWithoutACoordinatorDoesNotLeaveTheGroup(t *testing.T) {
 	member.stop()
 	if n := left.Load(); n != 1 {
 		t.Errorf("%d members have left the group, one was stopped", n)
+	}
+}
+
+// A member joins while it still drains a partition, which therefore nobody gets,
+// and has released it before it learns so. Promise: it joins again, without the
+// claim; otherwise nobody would work on the partition until some other rebalance.
+func TestAPartitionThatIsReleasedDuringAJoinFindsAnOwner(t *testing.T) {
+	r := newStage(t, 1).consumer(nil)
+	tp := topicPartition{topic, 0}
+	handsOver := func(generation int32) bool {
+		released := r.assign(&kafka.Generation{ID: generation}, nil, nil)
+		if released == nil {
+			return false
+		}
+		<-released
+		return true
+	}
+	r.mu.Lock()
+	r.holds[tp] = r.newHold(tp)
+	r.mu.Unlock()
+	r.claims() // it joins
+	r.mu.Lock()
+	delete(r.holds, tp)
+	r.mu.Unlock()
+	if !handsOver(1) {
+		t.Error("it does not join again, although nobody was given the partition")
+	}
+	r.claims()
+	if handsOver(2) {
+		t.Error("it joins again for no reason")
 	}
 }
 
