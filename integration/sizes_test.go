@@ -67,6 +67,7 @@ func TestAnOutcomeAboveTheTopicsLimitLosesItsLargestParts(t *testing.T) {
 	if said := r.logged("outcome too large for the topic's max.message.bytes"); said < shrunk {
 		t.Errorf("the log speaks of %d outcomes, %d have lost something", said, shrunk)
 	}
+	w.setup.MaxOutcomeBytes = limit
 	w.audit()
 }
 
