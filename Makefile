@@ -56,7 +56,7 @@ test-unit: packages
 test-kafka: packages kafka-image-if-missing
 	@rm -f '$(NOT_RUN)'
 	@set -e; packages=$$(cat bin/packages-kafka.txt); \
-	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 25m $$packages; fi
+	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 60m $$packages; fi
 
 # Its progress is that of one commit: another one begins anew.
 SCHEDULES ?= 3000
