@@ -94,13 +94,3 @@ var (
 	commitPoints      = []Point{Commit, Lease, LastCommit, CommitRead}
 	memberPoints      = []Point{Join, Sync, Heartbeat, Leave, Find}
 )
-
-// catalogue lists every ambush there is.
-func catalogue() []Event {
-	all := crashes()
-	for _, points := range [][]Point{appendPoints, coordinatorPoints, readPoints, commitPoints, memberPoints} {
-		all = append(all, errorsAt(points...)...)
-		all = append(all, silences(points...)...)
-	}
-	return append(all, silences(Call, Metadata)...)
-}
