@@ -23,6 +23,8 @@ func (w *world) collect() *checker.Run {
 		Requests: history.Records(requests), Outcomes: history.Records(readTopic(w.t, w.brokers, w.outcomes)),
 		Calls: w.sim.Calls(), Setup: w.setup,
 	}
+	// Without a line for each attempt, those that never had a connection are not known.
+	run.Setup.CallsLost = run.Setup.CallsLost || w.plain
 	run.Setup.ClusterID, run.Setup.Group, run.Setup.OutcomeTopic, run.Setup.N = w.cluster.ID(), w.group, w.outcomes, w.n
 	groups := map[string]bool{}
 	for _, r := range w.replicas {

@@ -3,5 +3,6 @@
 //
 // Its parts are packages of their own: simulator (the 8x8 API), broker (an
 // embedded Kafka for development and fast tests), kafkatest (real Kafka in
-// containers). cmd/smscancel imports the first two.
+// containers), history (what a run left in Kafka) and checker, which decides a
+// run. cmd/smscancel imports the first two.
 package integration
