@@ -36,6 +36,9 @@ func (b *book) Fence(_ context.Context, topic string, partition int) (Ledger, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	tp := topicPartition{topic, partition}
+	if _, held := b.epochs[tp]; !held {
+		b.epochs[tp] = -1 // the first epoch is 0, as in Kafka
+	}
 	b.epochs[tp]++
 	p := &pen{b: b, tp: tp, epoch: b.epochs[tp], failed: make(chan struct{}), end: len(b.entries)}
 	if before := b.holders[tp]; before != nil {

@@ -319,8 +319,9 @@ func (t *takeover) inherit(ledger Ledger, outcomes bool) {
 	switch {
 	case t.trusted && t.nobodyBetween(m.fence(), fenceOf(ledger)):
 		t.lease = m.Lease
-	case t.trusted || t.replaced || outcomes:
-		// Somebody else wrote in between, or the commit says nothing.
+	case t.trusted || t.replaced || outcomes || !t.nobodyBetween(fence{fenceOf(ledger).pid, -1}, fenceOf(ledger)):
+		// Somebody else wrote in between, or the commit says nothing, and another
+		// group's member may be at work.
 		t.lease = leaseUnknown
 	default:
 		t.lease = -1

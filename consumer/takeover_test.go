@@ -28,6 +28,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		text    string          // committed metadata, where it is not ours
 		deleted int64           // requests that retention has deleted
 		idle    []int16         // epochs in which this process held the ledger and called nothing
+		fresh   bool            // nobody has held the ledger before
 		settled int             // outcomes in the ledger, of the first requests
 		bounds  func(worker.LedgerBounds) worker.LedgerBounds
 
@@ -38,7 +39,9 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		err           error
 		says          string
 	}{
-		{name: "nothing is there", offset: 0, lease: -1},
+		{name: "nothing is there", fresh: true, offset: 0, lease: -1},
+		{name: "nothing is there, but another group's member has been here", offset: 0, lease: leaseUnknown},
+		{name: "nothing is there, and only this process has been here", idle: []int16{0, 1, 2, 3, 4}, offset: 0, lease: -1},
 		{name: "no commit, but outcomes", settled: 4, offset: 0, lease: leaseUnknown, ahead: 4},
 		{name: "a good commit", commit: func(*metadata) {}, settled: 7, offset: 5, lease: 7, from: 3, ahead: 2},
 		{name: "a lease beyond the end", commit: func(m *metadata) { m.Lease = 1005 }, settled: 5, offset: 5, lease: 1005, from: 3},
@@ -52,7 +55,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
 		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
 		{name: "a commit without our metadata", at: 5, text: "somebody's note", settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
-		{name: "such a commit and an empty ledger", at: 5, text: "{}", offset: 5, lease: -1},
+		{name: "such a commit and an empty ledger", at: 5, text: "{}", fresh: true, offset: 5, lease: -1},
 		{name: "an operator moved it backwards", commit: func(*metadata) {}, at: 2, settled: 6, offset: 2, lease: leaseUnknown, ahead: 4},
 		{name: "an operator moved it forwards", commit: func(*metadata) {}, at: 8, settled: 6, offset: 8, lease: leaseUnknown},
 		{name: "the record below the watermark is another", commit: func(m *metadata) { m.Last.Hash++ }, settled: 2, offset: 0, lease: leaseUnknown, ahead: 2},
@@ -62,7 +65,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "retention overtook", commit: func(*metadata) {}, deleted: 8, settled: 5, offset: 8, lease: 7, from: 3, lost: 3},
 		{name: "retention overtook, but one had its outcome", commit: func(*metadata) {}, deleted: 8, settled: 6, offset: 8, lease: 7, from: 3, lost: 2},
 		{name: "retention took only what is settled", commit: func(*metadata) {}, deleted: 5, settled: 5, offset: 5, lease: 7, from: 3},
-		{name: "no commit, and retention took some", deleted: 4, offset: 4, lease: -1},
+		{name: "no commit, and retention took some", fresh: true, deleted: 4, offset: 4, lease: -1},
 		{name: "another ledger than was committed", commit: func(m *metadata) { m.Ledger = 1000 }, settled: 1, offset: 5, lease: leaseUnknown},
 		{name: "another partition count", commit: func(m *metadata) { m.N = 3 }, settled: 5, err: &worker.PartitionCountError{}, says: "has 2 partitions, its outcomes were written with 3"},
 		{name: "outcomes of the first requests are deleted", settled: 5, err: errLedgerTooShort, says: "2023-11-14T22:13:21.500Z or later",
@@ -106,6 +109,9 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 				s.book.settle(tp, recordOf(r))
 			}
 			s.book.epochs[tp], s.book.bounds = 4, c.bounds
+			if c.fresh {
+				s.book.epochs[tp] = -1
+			}
 			good := metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, Offset: 5, PID: penPID, Epoch: 4,
 				Last: fingerprint(recordOf(requests[4]).ID()), Ledger: 3, Lease: 7}
 			s.commitAs(c.commit, good, c.at, c.text)
