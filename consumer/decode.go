@@ -17,8 +17,8 @@ func (s *session) decode(rec records.Record) *worker.Record {
 		Topic: s.tp.topic, Partition: s.tp.partition, Offset: rec.Offset,
 		Timestamp: time.UnixMilli(rec.Timestamp), Key: rec.Key, Value: rec.Value,
 	}
-	for key, value := range rec.Headers.All() {
-		r.Headers = append(r.Headers, worker.Header{Key: string(key), Value: value})
+	for name, value := range rec.Headers.All() {
+		r.Headers = worker.KeepHeader(r.Headers, name, value)
 	}
 	return r
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"mime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -102,6 +104,21 @@ type headers struct {
 	contentType             string
 	traceParent, traceState string
 	ce                      [ceTexts]string
+}
+
+// headerNames are all that a request can have.
+var headerNames = append(slices.Collect(maps.Keys(ceHeaders)), "content-type", "traceparent", "tracestate")
+
+// KeepHeader adds a header of a record to those that a request can have, in the
+// place of an earlier one of its name. Others are left out: a record may have
+// millions, and none of them counts.
+func KeepHeader(kept []Header, name, value []byte) []Header {
+	i := slices.IndexFunc(headerNames, func(known string) bool { return len(known) == len(name) && strings.EqualFold(known, string(name)) })
+	if i < 0 {
+		return kept
+	}
+	kept = slices.DeleteFunc(kept, func(h Header) bool { return h.Key == headerNames[i] })
+	return append(kept, Header{Key: headerNames[i], Value: value})
 }
 
 // readHeaders picks the headers by name in any case; of several with one name

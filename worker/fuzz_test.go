@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
@@ -49,9 +50,13 @@ func checkAccepted(t *testing.T, req *Request) {
 	if req.RequestID == "" || req.Deadline.IsZero() != (req.ScheduledAt == "") {
 		t.Fatalf("incomplete: %+v", req)
 	}
-	again, err := Parser{}.Parse(record(string(rendered(t, req)), Header{"traceparent", []byte(req.TraceParent)}, Header{"tracestate", []byte(req.TraceState)}))
+	text := rendered(t, req)
+	if len(text) > MaxRequestSize {
+		return // names and escapes of ours, on top of a request at the limit
+	}
+	again, err := Parser{}.Parse(record(string(text), Header{"traceparent", []byte(req.TraceParent)}, Header{"tracestate", []byte(req.TraceState)}))
 	if err != nil || !reflect.DeepEqual(again, req) {
-		t.Fatalf("%+v\nread again is %+v\n%v", req, again, err)
+		t.Fatalf("%.2000s\nread again is %.2000s\n%v", fmt.Sprint(req), fmt.Sprint(again), err)
 	}
 }
 

@@ -20,7 +20,7 @@ type Record struct {
 	Timestamp time.Time // millisecond precision, as the broker keeps it
 	Key       []byte    // nil when the record has none
 	Value     []byte    // nil for a tombstone
-	Headers   []Header
+	Headers   []Header  // see KeepHeader
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
