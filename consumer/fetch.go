@@ -30,7 +30,7 @@ const (
 // fetch reads records and takes them in hand until admission ends. Its error is
 // an errOtherLog.
 func (s *session) fetch() error {
-	at, failing := s.start, error(nil)
+	at, failing, pause := s.start, error(nil), time.Duration(0)
 	for s.admit.Err() == nil {
 		next, err := s.fetchOnce(at)
 		s.doubtful = s.doubtful || err != nil
@@ -49,9 +49,12 @@ func (s *session) fetch() error {
 			s.log.Info().Int64("offset", at).Msg("fetch works again")
 			s.unread.Store(nil)
 		}
-		if failing = err; err != nil {
-			worker.Sleep(s.admit, 100*time.Millisecond)
+		if failing = err; err == nil {
+			pause = 0
+			continue
 		}
+		pause = min(max(2*pause, 100*time.Millisecond), time.Second) // what cannot be unpacked costs 64 MiB each time
+		worker.Sleep(s.admit, pause)
 	}
 	return nil
 }

@@ -101,3 +101,36 @@ func TestAReplicaOutOfTheGroupIsUnreadyAfterAWhile(t *testing.T) {
 		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
 	}
 }
+
+// Fault: a partition cannot be read. Promise: it says why, and is not ready, but
+// only after a while.
+func TestAPartitionThatCannotBeReadSaysWhy(t *testing.T) {
+	s := newStage(t, 1)
+	r := s.start(newAPI().call)
+	s.publish(0, 0, 5)
+	s.committedAt(0, 5)
+	r.mu.Lock()
+	session, _ := r.holds[topicPartition{topic, 0}].current()
+	r.mu.Unlock()
+	storage := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.KafkaStorageError, Count: -1})
+	s.eventually("a fetch to fail", func() error {
+		if session.unread.Load() == nil {
+			return fmt.Errorf("none has yet")
+		}
+		return nil
+	})
+	if why := session.unwell(); why != "" {
+		t.Errorf("unready at once: %s", why)
+	}
+	session.unread.Store(&trouble{time.Now().Add(-2 * unwellAfter), session.unread.Load().err})
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "requests cannot be read since ") || !strings.Contains(now.Reason, "Storage") {
+		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
+	}
+	storage.Remove()
+	s.eventually("the partition to be well", func() error {
+		if now := r.report(); !now.Ready {
+			return fmt.Errorf("%s", now.Reason)
+		}
+		return nil
+	})
+}

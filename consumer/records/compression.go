@@ -14,7 +14,7 @@ import (
 )
 
 // maxContent bounds the decompressed records of a batch.
-const maxContent = 128 << 20
+const maxContent = 64 << 20
 
 var errTooLarge = fmt.Errorf("decompresses to more than %d bytes", maxContent)
 
