@@ -101,7 +101,11 @@ func (c *Consumer) commit(ctx context.Context, gen *kafka.Generation) error {
 	sent := time.Now()
 	m, err := c.Client.Transport.RoundTrip(ctx, c.Client.Addr, commitRequest(gen, all))
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUnknownEnd, err)
+		err = fmt.Errorf("%w: %w", errUnknownEnd, err)
+		for _, d := range all {
+			d.refused(sent, err)
+		}
+		return err
 	}
 	codes := map[topicPartition]kafka.Error{}
 	for _, topic := range m.(*offsetcommit.Response).Topics {
@@ -111,22 +115,35 @@ func (c *Consumer) commit(ctx context.Context, gen *kafka.Generation) error {
 	}
 	var failed error
 	for _, d := range all {
-		code, ok := codes[d.hold.tp]
-		switch {
-		case !ok:
-			failed = errors.Join(failed, fmt.Errorf("%w: no answer for %s/%d", errUnknownEnd, d.hold.tp.topic, d.hold.tp.partition))
-		case code == kafka.RequestTimedOut:
-			failed = errors.Join(failed, fmt.Errorf("%w: %w", errUnknownEnd, code))
-		case code != 0:
-			if d.session != nil {
-				d.session.refused.CompareAndSwap(nil, &trouble{sent, code})
-			}
-			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", d.hold.tp.topic, d.hold.tp.partition, code))
-		default:
-			d.hold.acknowledge(d.session, d.what, d.final, sent)
+		if err := verdict(codes, d.hold.tp); err != nil {
+			d.refused(sent, err)
+			failed = errors.Join(failed, err)
+			continue
 		}
+		d.hold.acknowledge(d.session, d.what, d.final, sent)
 	}
 	return failed
+}
+
+// verdict is what an answer says about the commit of a partition.
+func verdict(codes map[topicPartition]kafka.Error, tp topicPartition) error {
+	code, ok := codes[tp]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: no answer for %s/%d", errUnknownEnd, tp.topic, tp.partition)
+	case code == kafka.RequestTimedOut:
+		return fmt.Errorf("%w: %w", errUnknownEnd, code)
+	case code != 0:
+		return fmt.Errorf("commit of %s/%d: %w", tp.topic, tp.partition, code)
+	}
+	return nil
+}
+
+// refused notes that a commit was not acknowledged, whatever came instead.
+func (d draft) refused(sent time.Time, err error) {
+	if d.session != nil {
+		d.session.refused.CompareAndSwap(nil, &trouble{sent, err})
+	}
 }
 
 func commitRequest(gen *kafka.Generation, all []draft) *offsetcommit.Request {

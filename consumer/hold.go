@@ -131,11 +131,14 @@ func (h *hold) end(s *session) {
 	}
 }
 
+// begin is the beginning of a takeover. Why the one before it failed stays the
+// reason as long as this one lasts: it may fail in the same way.
 func (h *hold) begin() {
-	h.set(StateTakeover, "")
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	reason := h.reason
 	h.seen, h.claimed = nil, nil
+	h.mu.Unlock()
+	h.set(StateTakeover, reason)
 }
 
 // claim asks for a commit in the name of a takeover that is not complete yet;

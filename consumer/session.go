@@ -52,7 +52,7 @@ type session struct {
 	blocked     atomic.Int64            // calls that wait for the ledger, not for a lease
 	wakePermit  chan struct{}           // capacity 1: there is one now
 	unread      atomic.Pointer[trouble] // fetching fails; nil = it works
-	refused     atomic.Pointer[trouble] // commits are refused; nil = they are not
+	refused     atomic.Pointer[trouble] // commits are not acknowledged; nil = they are
 	end         atomic.Int64            // end of the request partition as last seen
 	drained     atomic.Bool             // no job is left, and none will come
 
@@ -241,7 +241,7 @@ func (s *session) unwell() string {
 		return fmt.Sprintf("requests cannot be read since %s: %v", time.Since(t.since).Round(time.Second), t.err)
 	}
 	if t := s.refused.Load(); t != nil && time.Since(t.since) > unwellAfter {
-		return fmt.Sprintf("commits are refused since %s: %v", time.Since(t.since).Round(time.Second), t.err)
+		return fmt.Sprintf("commits are refused, or not answered, since %s: %v", time.Since(t.since).Round(time.Second), t.err)
 	}
 	if s.blocked.Load() > 0 && s.ledger.Proven() > s.c.SessionTimeout+unwellAfter {
 		return "the hold on the ledger cannot be confirmed"
