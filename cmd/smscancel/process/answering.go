@@ -20,8 +20,6 @@ const headStart = 250 * time.Millisecond
 // connections, too, and a member that waits for its answers loses its
 // partitions: so only one is connected to that has just answered.
 func (c Cluster) dialMember(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
 	if address != anyBroker {
 		if _, err := c.answering(ctx, network, []string{address}); err != nil {
 			return nil, err
@@ -41,7 +39,7 @@ func (c Cluster) bootstrap(ctx context.Context, network string) (string, error) 
 // answering is the first of some brokers to answer. They are asked in random
 // order, the next one as soon as one fails or has had its head start.
 func (c Cluster) answering(ctx context.Context, network string, brokers []string) (string, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel() // of those that are still being asked
 	brokers = slices.Clone(brokers)
 	rand.Shuffle(len(brokers), func(i, j int) { brokers[i], brokers[j] = brokers[j], brokers[i] })
@@ -76,7 +74,7 @@ func (c Cluster) answering(ctx context.Context, network string, brokers []string
 // ask makes one exchange with a broker, on a connection of its own: before SASL
 // a broker answers this question only once.
 func (c Cluster) ask(ctx context.Context, network, broker string) error {
-	conn, err := c.dial(ctx, network, broker)
+	conn, err := c.open(ctx, network, broker)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,10 @@ package process
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -12,12 +14,13 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 )
 
-// IOTimeout bounds exchanges that set no deadline of their own, SASL's among them.
+// IOTimeout bounds exchanges that set no deadline of their own.
 const IOTimeout = 30 * time.Second
 
 const (
-	dialTimeout = 5 * time.Second
-	metadataTTL = time.Second // how long a moved leader goes unnoticed
+	dialTimeout  = 5 * time.Second // to connect, TLS included
+	loginTimeout = 5 * time.Second // for SASL
+	metadataTTL  = time.Second     // how long a moved leader goes unnoticed
 
 	// anyBroker stands for "a bootstrap broker that answers": kafka-go takes the
 	// first of its list (the group) or one at random (the client), and waits
@@ -39,7 +42,7 @@ type Cluster struct {
 // needs. disconnect closes its connections, those in use when they become idle.
 func (c Cluster) Client(id string, topics ...string) (client *kafka.Client, disconnect func()) {
 	transport := &kafka.Transport{
-		ClientID: id, Dial: c.dial, SASL: c.SASL, DialTimeout: dialTimeout,
+		ClientID: id, Dial: c.dial, DialTimeout: dialTimeout + loginTimeout,
 		MetadataTTL: metadataTTL, MetadataTopics: topics,
 	}
 	return &kafka.Client{Addr: kafka.TCP(anyBroker), Timeout: IOTimeout, Transport: transport}, transport.CloseIdleConnections
@@ -47,20 +50,34 @@ func (c Cluster) Client(id string, topics ...string) (client *kafka.Client, disc
 
 // dialer is for the consumer group, which has connections of its own.
 func (c Cluster) dialer(id string) *kafka.Dialer {
-	return &kafka.Dialer{ClientID: id, DialFunc: c.dialMember, SASLMechanism: c.SASL, Timeout: dialTimeout}
+	return &kafka.Dialer{ClientID: id, DialFunc: c.dialMember, Timeout: dialTimeout + loginTimeout}
 }
 
-// dial connects to a broker, with TLS if configured, and sees to it that no
-// exchange can hang for ever.
+// dial connects to a broker, with TLS and SASL if configured, and sees to it
+// that no exchange can hang for ever.
 func (c Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
 	if address == anyBroker {
 		var err error
 		if address, err = c.bootstrap(ctx, network); err != nil {
 			return nil, err
 		}
 	}
+	conn, err := c.open(ctx, network, address)
+	if err == nil && c.SASL != nil {
+		if err = c.login(ctx, conn, address); err != nil {
+			conn.Close()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// open connects to a broker, with TLS if configured.
+func (c Cluster) open(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
 	conn, err := c.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -70,7 +87,7 @@ func (c Cluster) dial(ctx context.Context, network, address string) (net.Conn, e
 			return nil, err
 		}
 	}
-	return &deadlineConn{Conn: conn}, nil
+	return &deadlineConn{Conn: conn, broker: address}, nil
 }
 
 func (c Cluster) connect(ctx context.Context, network, address string) (net.Conn, error) {
@@ -93,24 +110,48 @@ func (c Cluster) handshake(ctx context.Context, conn net.Conn, address string) (
 	return secured, nil
 }
 
-// deadlineConn gives a deadline to reads and writes that have none.
+// deadlineConn gives a deadline to reads and writes that have none, and says
+// which broker let one pass.
 type deadlineConn struct {
 	net.Conn
+	broker   string
 	explicit atomic.Bool
+}
+
+// silentError is what a deadline that passed leads to.
+type silentError struct {
+	broker string
+	error
+}
+
+func (e silentError) Error() string {
+	return "broker " + e.broker + " does not answer: " + e.error.Error()
+}
+func (e silentError) Unwrap() error { return e.error }
+func (silentError) Timeout() bool   { return true }
+func (silentError) Temporary() bool { return true } // as a net.Error says it of itself
+
+func (c *deadlineConn) named(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return silentError{c.broker, err}
+	}
+	return err
 }
 
 func (c *deadlineConn) Read(b []byte) (int, error) {
 	if !c.explicit.Load() {
 		c.Conn.SetReadDeadline(time.Now().Add(IOTimeout)) //nolint:errcheck // the read will tell
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	return n, c.named(err)
 }
 
 func (c *deadlineConn) Write(b []byte) (int, error) {
 	if !c.explicit.Load() {
 		c.Conn.SetWriteDeadline(time.Now().Add(IOTimeout)) //nolint:errcheck // the write will tell
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	return n, c.named(err)
 }
 
 func (c *deadlineConn) SetDeadline(t time.Time) error {
