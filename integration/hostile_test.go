@@ -118,7 +118,9 @@ func TestTheWorstBatchesHarmNobodyElse(t *testing.T) {
 	r := w.start("worker")
 	used := r.watch(100 * time.Millisecond)
 	w.waitForOutcomes(5 + 1 + 20)
-	w.eventually("partition 1 to say what stops it", func() error { return r.said("fetch failed, trying again", "batch at offset 1: decompresses to more than") })
+	w.eventually("partition 1 to say what stops it", func() error {
+		return r.said("fetch failed, trying again", "batch at offset 1: decompresses to more than")
+	})
 	good(2, 500, 20)
 	w.waitForOutcomes(5 + 1 + 40)
 	peak := 0.0

@@ -114,7 +114,7 @@ func TestHostileKeysAndHeadersStayOutOfTheOutcome(t *testing.T) {
 func TestOnlyHeadersThatARequestCanHaveAreKeptAndOfEachTheLast(t *testing.T) {
 	var kept []Header
 	spent := allocated(func() {
-		for i := range 1_000_000 {
+		for i := range 20_000 {
 			kept = KeepHeader(kept, []byte("x-unknown"), nil)
 			kept = KeepHeader(kept, []byte("CE_Id"), []byte{byte(i)})
 		}
@@ -122,8 +122,8 @@ func TestOnlyHeadersThatARequestCanHaveAreKeptAndOfEachTheLast(t *testing.T) {
 	kept = KeepHeader(kept, []byte("Content-Type"), []byte("application/json"))
 	kept = KeepHeader(kept, []byte("ce_id "), []byte("another name"))
 	kept = KeepHeader(kept, nil, []byte("no name"))
-	if want := "[{ce_id [63]} {content-type [97 112"; !strings.HasPrefix(fmt.Sprint(kept), want) || len(kept) != 2 {
-		t.Errorf("kept %v", kept)
+	if want := "[{ce_id [31]} {content-type [97 112"; !strings.HasPrefix(fmt.Sprint(kept), want) || len(kept) != 2 {
+		t.Errorf("kept %d: %.200v", len(kept), fmt.Sprint(kept))
 	}
 	if spent > 1<<20 {
 		t.Errorf("%d bytes allocated", spent)

@@ -121,10 +121,13 @@ func FuzzTarget(f *testing.F) {
 		base, _ := url.Parse("https://sms.8x8.com/p%2Fq")
 		u, err := (&Client{base: base}).target(worker.Target{SubAccountID: sub, ID: id, Batch: batch})
 		if err != nil {
-			if unreserved.MatchString(sub) && unreserved.MatchString(id) && strings.Trim(sub, ".") != "" && strings.Trim(id, ".") != "" {
+			if fitsSegment(sub) && fitsSegment(id) {
 				t.Fatalf("%q, %q: %v", sub, id, err)
 			}
 			return
+		}
+		if !fitsSegment(sub) || !fitsSegment(id) {
+			t.Fatalf("%q, %q can leave their segments: %s", sub, id, u)
 		}
 		path := "/p%2Fq/api/v1/subaccounts/" + sub + "/messages/" + id
 		if batch {

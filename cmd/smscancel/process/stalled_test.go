@@ -28,8 +28,7 @@ func TestAWorkerThatStartsSaysWhereTheBrokerStalls(t *testing.T) {
 				atMost = dialTimeout + loginTimeout + 5*time.Second // nobody else waits for a connection that long
 			}
 			w.stuck(silence, atMost)
-			time.Sleep(time.Minute)
-			w.stuck(silence, time.Minute) // as long as it lasts
+			w.staysStuck(silence, time.Minute)
 			b.mend()
 			w.works(1, 2*time.Minute)
 		})

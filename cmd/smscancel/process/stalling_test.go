@@ -311,6 +311,17 @@ func (w *underTest) stuck(pattern string, atMost time.Duration) {
 	})
 }
 
+// staysStuck makes sure that it says so all the time, also while it tries again.
+func (w *underTest) staysStuck(pattern string, during time.Duration) {
+	w.t.Helper()
+	says := regexp.MustCompile(pattern)
+	for start := time.Now(); time.Since(start) < during; time.Sleep(100 * time.Millisecond) {
+		if s := w.Status(); s.Ready || !says.MatchString(s.Reason) {
+			w.t.Fatalf("after %s: ready %t: %q, want %s", time.Since(start), s.Ready, s.Reason, pattern)
+		}
+	}
+}
+
 // works waits for a worker that is ready and has settled n requests.
 func (w *underTest) works(n int64, atMost time.Duration) {
 	w.t.Helper()
