@@ -80,6 +80,9 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 	if err := t.decide(ctx); err != nil {
 		return nil, err
 	}
+	if err := t.overtaken(ledger); err != nil {
+		return nil, err
+	}
 	from, err := t.replayStart(ctx, ledger)
 	if err != nil {
 		return nil, err
@@ -181,6 +184,16 @@ func (t *takeover) decide(ctx context.Context) error {
 	if t.trusted && m.Last != nil {
 		id := m.Last.id()
 		t.last = &id
+	}
+	return nil
+}
+
+// overtaken returns an error if a later owner has committed already: its outcomes
+// stand behind our marker, and we would call what they settle.
+func (t *takeover) overtaken(ledger Ledger) error {
+	pid, epoch := ledger.Identity()
+	if m := t.commit.meta; t.trusted && m.PID == pid && m.Epoch > epoch {
+		return fmt.Errorf("%w: the commit is of epoch %d, ours is %d", worker.ErrFenced, m.Epoch, epoch)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func TestTakeoverDecidesWhereToBeginAndWhatMayHaveBeenCalled(t *testing.T) {
 		{name: "another wrote in between", commit: func(m *metadata) { m.Epoch-- }, settled: 7, offset: 5, lease: leaseUnknown, from: 3, ahead: 2},
 		{name: "only this process in between, and it called nothing", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3, 4}, settled: 5, offset: 5, lease: 7, from: 3},
 		{name: "this process in between, and one other", commit: func(m *metadata) { m.Epoch -= 2 }, idle: []int16{3}, settled: 5, offset: 5, lease: leaseUnknown, from: 3},
+		{name: "a later owner has committed already", commit: func(m *metadata) { m.Epoch = 6 }, settled: 5, err: worker.ErrFenced, says: "epoch 6, ours is 5"},
 		{name: "another producer id", commit: func(m *metadata) { m.PID++ }, settled: 5, offset: 5, lease: leaseUnknown, from: 3},
 		{name: "another cluster's commit", commit: func(m *metadata) { m.ClusterID = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
 		{name: "another outcome topic's commit", commit: func(m *metadata) { m.Outcomes = "other" }, settled: 6, offset: 5, lease: leaseUnknown, ahead: 1},
