@@ -77,6 +77,7 @@ func (s *session) run() error {
 	go s.watchLedger()
 	go s.watchPermit()
 	go s.sweepIndex()
+	s.awaitCommit()
 	if err := s.fetch(); err != nil {
 		s.finish()
 		if s.admit.Err() == nil {
@@ -85,6 +86,24 @@ func (s *session) run() error {
 	}
 	<-s.admit.Done()
 	return context.Cause(s.work) // nil when draining
+}
+
+// awaitCommit holds the first record back until a commit of this session stands.
+// An earlier owner that is given the partition again before it has noticed the
+// fence sees by the commit that it has lost it. Until then it may raise its lease
+// and call what this session would take for never called.
+func (s *session) awaitCommit() {
+	for {
+		changed := s.change()
+		if s.established() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-s.admit.Done():
+			return
+		}
+	}
 }
 
 // finish waits for the records in hand of a log that is gone: nobody will read

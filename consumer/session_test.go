@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,10 +101,58 @@ func TestRequestsOfAbortedTransactionsAreNeverHandedOver(t *testing.T) {
 	}
 }
 
+// Fault: the coordinator does not take the first commit of a new owner. Promise: it
+// writes no outcome, not even one without a call: an earlier owner that is given
+// the partition again would not see that it has lost it, and go on calling.
+func TestNothingIsTakenInHandBeforeACommitStands(t *testing.T) {
+	s := newStage(t, 1)
+	late := request(0, 0)
+	late.Value = []byte(`{"umid":"umid-0-0","subAccountId":"acme_shop","scheduledAt":"2001-01-01T00:00:00Z"}`)
+	s.send(s.client(), late)
+	var refused, closed atomic.Int32
+	closed.Store(1)
+	s.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.KeepControl()
+		refused.Add(1)
+		return refuseCommit(req), nil, closed.Load() == 1
+	})
+	r := s.start(newAPI().call)
+	s.eventually("refused commits", func() error {
+		if n := refused.Load(); n < 5 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if n := r.metric("smscancel_requests_total"); n > 0 || s.book.len() > 0 {
+		t.Errorf("%v records in hand, %d outcomes, and no commit", n, s.book.len())
+	}
+	closed.Store(0)
+	s.settled(1)
+	s.once(0, 1)
+}
+
+// refuseCommit is the answer of a coordinator that stores no metadata.
+func refuseCommit(req kmsg.Request) kmsg.Response {
+	res := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+	for _, topic := range req.(*kmsg.OffsetCommitRequest).Topics {
+		t := kmsg.NewOffsetCommitResponseTopic()
+		t.Topic = topic.Topic
+		for _, partition := range topic.Partitions {
+			p := kmsg.NewOffsetCommitResponseTopicPartition()
+			p.Partition, p.ErrorCode = partition.Partition, kerr.OffsetMetadataTooLarge.Code
+			t.Partitions = append(t.Partitions, p)
+		}
+		res.Topics = append(res.Topics, t)
+	}
+	return res
+}
+
 // Promise: no call starts before a commit says that it may have.
 func TestNoCallStartsBeforeItsLeaseIsCommitted(t *testing.T) {
 	s := newStage(t, 1)
-	s.publish(0, 0, 3)
+	api := newAPI()
+	r := s.start(api.call)
+	s.committedAt(0, 0)
 	release := make(chan struct{})
 	open := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(open)
@@ -111,8 +160,7 @@ func TestNoCallStartsBeforeItsLeaseIsCommitted(t *testing.T) {
 		s.cluster.SleepControl(func() { <-release })
 		return nil, nil, false
 	})
-	api := newAPI()
-	r := s.start(api.call)
+	s.publish(0, 0, 3)
 	s.eventually("all records in hand", func() error {
 		if n := r.metric("smscancel_requests_total"); n < 3 {
 			return fmt.Errorf("%v", n)
