@@ -199,6 +199,9 @@ func (h *hold) check(now committed) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen = &now
+	if h.claimed != nil && h.claimed.over != now.raw {
+		h.claimed = nil // it would undo a lease that the takeover has not read
+	}
 	if h.session != nil && !h.session.stillOurs(now) {
 		h.session.fail(errLostCommit)
 	}

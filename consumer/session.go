@@ -183,6 +183,7 @@ type commitment struct {
 	own    int64 // how far this session may call once it is acknowledged
 	ledger int64
 	text   string
+	over   string // of a takeover: the commit that it found, and may replace
 }
 
 // commitment is what to commit now, and whether that is news.

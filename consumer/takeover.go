@@ -354,7 +354,7 @@ func (t *takeover) signCommit(ledger Ledger) error {
 	m.Clean = false
 	text, err := m.encode()
 	if err == nil {
-		t.claim(&commitment{offset: m.Offset, lease: m.Lease, ledger: m.Ledger, text: text})
+		t.claim(&commitment{offset: m.Offset, lease: m.Lease, ledger: m.Ledger, text: text, over: t.commit.raw})
 	}
 	return err
 }

@@ -293,6 +293,46 @@ func TestATakeoverDoesNotPassOnThatTheStopWasClean(t *testing.T) {
 	r.stop()
 }
 
+// Fault: while a takeover replays, the group gives the partition to an earlier owner
+// that has not noticed the fence, which raises its lease, and then to the takeover
+// again. Promise: the takeover's own commit does not undo that lease.
+func TestATakeoverCommitsOnlyOverTheCommitThatItFound(t *testing.T) {
+	s := newStage(t, 1)
+	s.publish(0, 0, 10)
+	s.book.epochs[first] = 4
+	found := metadata{ClusterID: "c", Outcomes: "outcomes", N: 2, PID: penPID, Epoch: 4, Lease: 7}
+	s.commitAs(func(*metadata) {}, found, 0, "")
+	h := s.consumer(nil).newHold(first)
+	ledger, err := s.book.Fence(t.Context(), topic, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	takeover := &takeover{c: h.c, tp: first, log: h.log, position: func(int64, int64) {}, claim: h.claim, idle: h.idle}
+	session, err := takeover.settle(t.Context(), ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(session.close)
+	h.check(s.commit(0))
+	if h.claims() == nil {
+		t.Fatal("the takeover does not commit although nobody else has")
+	}
+	raised := found
+	raised.Lease = 1007
+	text, err := raised.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.commitTo(topic, 0, text)
+	h.check(s.commit(0))
+	if claimed := h.claims(); claimed != nil {
+		t.Errorf("the takeover would commit lease %d over lease 1007", claimed.lease)
+	}
+	if h.attach(session); session.mayCommit() {
+		t.Error("the session that came of it would, too")
+	}
+}
+
 // takeOver takes a partition over without a group, and tells where its replay began.
 func (r *replica) takeOver(tp topicPartition, idle ...int16) (*session, int64, error) {
 	ledger, err := r.s.book.Fence(r.ctx, tp.topic, tp.partition)
