@@ -444,3 +444,33 @@ func TestACommitThatWasTakenBackIsNotMissed(t *testing.T) {
 	s.commit(owner{"host-c", 2}, 0, unknownLease)
 	s.expect()
 }
+
+// Somebody else may have called, whose commits are another group's.
+func TestAnOwnerBehindAForeignFenceInheritsAnUnknownLease(t *testing.T) {
+	for lease, rules := range map[int64][]Rule{-1: {WrongLease}, unknownLease: nil} {
+		s := newScene(t)
+		late := owner{"host-a", 1}
+		s.take(late, 0, lease, map[string]any{"offset": -1})
+		s.commit(late, 0, lease)
+		s.expect(rules...)
+	}
+}
+
+// The commits of a topic that was deleted say nothing of its successor's requests.
+func TestCommitsOfADeletedTopicAreNotAheadOfItsSuccessors(t *testing.T) {
+	s := newScene(t)
+	s.take(a, 0, -1, map[string]any{"offset": -1})
+	s.commit(a, 0, 1000)
+	past := s.run.Commits[0] // a request of an aborted transaction
+	past.Offset, past.Metadata = 1, strings.Replace(past.Metadata, `"offset":0`, `"offset":1`, 1)
+	s.run.Commits = append(s.run.Commits, past)
+	s.run.Commits = append(s.run.Commits, Commit{Topic: requests, Partition: 1, Offset: -1, At: s.pass(time.Second).now})
+	heir := owner{"host-b", 1}
+	s.take(heir, 0, unknownLease, map[string]any{"offset": -1})
+	s.commit(heir, 0, unknownLease)
+	r := s.cancel(umid(2))
+	s.call(heir, r, counted(1))
+	s.settle(heir, r, worker.StatusCancelled, count(1))
+	s.commit(heir, r+1, unknownLease)
+	s.expect()
+}

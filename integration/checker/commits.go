@@ -51,6 +51,7 @@ func (c *check) readCommits() {
 		key := groupPart{c.groupOf(of), k.part}
 		c.committed[key] = append(c.committed[key], int32(i))
 		if of.Offset < 0 {
+			c.parts[k.part].logs = 2
 			continue
 		}
 		err := k.meta.read(of)

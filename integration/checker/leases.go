@@ -71,18 +71,19 @@ func (c *check) isRead(s *session, i int32) bool {
 // checkInherited: with the epoch after that of the commit, fences of its own
 // under which it did nothing left out, an owner inherits the commit's lease;
 // where somebody else may have written in between, or where the commit says
-// nothing about a ledger that holds outcomes, any record may have been called.
+// nothing about a ledger that holds outcomes or that somebody else has held, any
+// record may have been called.
 func (c *check) checkInherited(s *session) {
 	want := int64(-1)
 	switch {
 	case s.trusted && s.read.ProducerID == nil:
 		c.violated(WrongLease, none, "%s trusts a commit without metadata", c.name(s))
 		return
-	case s.trusted && c.nobodyBetween(s):
+	case s.trusted && *s.read.ProducerID == s.pid && c.nobodySince(s.read.Epoch, s):
 		want = s.read.Lease
 	case s.trusted && s.lease == s.read.Lease && c.untold(s):
 		return
-	case s.trusted || s.found > 0:
+	case s.trusted || s.found > 0 || !c.nobodySince(-1, s):
 		want = unknownLease
 	case s.lease == unknownLease:
 		return // the ledger was replaced
@@ -92,13 +93,13 @@ func (c *check) checkInherited(s *session) {
 	}
 }
 
-// nobodyBetween tells whether all fences between a commit and an owner are idle
-// ones of the same process.
-func (c *check) nobodyBetween(s *session) bool {
-	if *s.read.ProducerID != s.pid || s.read.Epoch >= s.epoch {
+// nobodySince tells whether all fences after an epoch and before an owner are
+// idle ones of the same process.
+func (c *check) nobodySince(epoch int16, s *session) bool {
+	if epoch >= s.epoch {
 		return false
 	}
-	for e := s.read.Epoch + 1; e < s.epoch; e++ {
+	for e := epoch + 1; e < s.epoch; e++ {
 		f := fence{s.part, s.pid, e}
 		if process, ok := c.idle[f]; ok && process == s.process {
 			continue
