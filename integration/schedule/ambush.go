@@ -36,23 +36,28 @@ func (w *world) begin(l *link, side Side, data []byte) *exchange {
 		}
 		x.request, x.point = request, l.view.point(outcomeTopic, request.Request)
 	}
-	if e := w.trap(x); e != nil {
-		x.strike = &strike{e}
-		w.tale.count(e.name())
-		w.tale.tell("%s: %s", l.name, e.name())
-	}
+	w.walk(x, func(a *ambush) bool { return a.When == Before || !a.Stopping })
 	return x
 }
 
+// walk lets an exchange walk into the ambushes of a kind.
+func (w *world) walk(x *exchange, kind func(*ambush) bool) {
+	if e := w.trap(x, kind); e != nil {
+		x.strike = &strike{e}
+		w.tale.count(e.name())
+		w.tale.tell("%s: %s", x.link.name, e.name())
+	}
+}
+
 // trap finds the ambush that an exchange falls into.
-func (w *world) trap(x *exchange) *Event {
+func (w *world) trap(x *exchange, kind func(*ambush) bool) *Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.mended {
 		return nil
 	}
 	for _, a := range w.ambushes {
-		if a.waitsFor(x) {
+		if kind(a) && a.waitsFor(x) {
 			a.passed++
 			if a.passed > a.Skip {
 				a.strikes++
@@ -68,8 +73,12 @@ func (a *ambush) waitsFor(x *exchange) bool {
 		(a.until.IsZero() || time.Now().Before(a.until)) && (!a.Stopping || x.link.view.isStopping())
 }
 
-// answered learns from an answer what the broker did.
+// answered looks at an answer on its way back, and learns from it what the
+// broker did.
 func (w *world) answered(x *exchange, data []byte) {
+	if x.strike == nil && x.link != w.own { // the stop may have come while it was in hand
+		w.walk(x, func(a *ambush) bool { return a.When != Before && a.Stopping })
+	}
 	if x.request == nil {
 		return
 	}
@@ -97,7 +106,7 @@ func (w *world) committed(req *kmsg.OffsetCommitRequest, res *kmsg.OffsetCommitR
 			if !applied[partition{t.Topic, p.Partition}] {
 				continue
 			}
-			c := checker.Commit{Topic: t.Topic, Partition: int(p.Partition), Offset: p.Offset, At: time.Now()}
+			c := checker.Commit{Group: req.Group, Topic: t.Topic, Partition: int(p.Partition), Offset: p.Offset, At: time.Now()}
 			if p.Metadata != nil {
 				c.Metadata = *p.Metadata
 			}

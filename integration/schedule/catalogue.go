@@ -45,12 +45,12 @@ func crashes() []Event {
 			all = append(all, Event{Kind: Ambush, Act: Crash, Point: point, When: when, Stopping: point == LastCommit})
 		}
 	}
-	for _, point := range []Point{Call, Append, Commit} { // in a drain
-		for when := Before; when <= After; when++ {
+	for _, point := range []Point{Call, Append} { // in a drain, which starts no call
+		for when := Sent; when <= After; when++ {
 			all = append(all, Event{Kind: Ambush, Act: Crash, Point: point, When: when, Stopping: true})
 		}
 	}
-	return all
+	return append(all, Event{Kind: Ambush, Act: Crash, Point: Append, When: Before, Stopping: true})
 }
 
 // errors are the ambushes with an answer of the broker's.
@@ -94,3 +94,13 @@ var (
 	commitPoints      = []Point{Commit, Lease, LastCommit, CommitRead}
 	memberPoints      = []Point{Join, Sync, Heartbeat, Leave, Find}
 )
+
+// catalogue lists every ambush there is.
+func catalogue() []Event {
+	all := crashes()
+	for _, points := range [][]Point{appendPoints, coordinatorPoints, readPoints, commitPoints, memberPoints} {
+		all = append(all, errorsAt(points...)...)
+		all = append(all, silences(points...)...)
+	}
+	return append(all, silences(Call, Metadata)...)
+}

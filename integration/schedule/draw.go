@@ -78,13 +78,13 @@ func (d *draw) events(p *Plan) []Event {
 	}
 	for range 1 + d.IntN(4) {
 		trouble := one(d, d.crashes, d.crashes, d.rebalances, d.appends, d.appends, d.coordination, d.reads, d.commits, d.membership,
-			d.network, d.brokers, d.apiFaults, d.apiFaults)
+			d.network, d.brokers, d.operator, d.apiFaults, d.apiFaults)
 		for range 1 + d.IntN(4) {
 			all = append(all, trouble(p)...)
 		}
 	}
-	if d.chance(.1) {
-		all = append(all, Event{Kind: SetBack, At: d.when(p)})
+	if d.chance(.02) { // the whole site, longer than a writer trusts the broker to remember it, or not
+		all = append(all, Event{At: d.when(p), Kind: Stall, Replica: -1, Side: Both, Way: BothWays, For: one(d, 2*time.Hour, 13*time.Hour)})
 	}
 	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	return all
@@ -209,6 +209,27 @@ func (d *draw) brokers(p *Plan) []Event {
 	e := Event{At: d.when(p), Kind: one(d, MoveLeaders, MoveGroups, LoseBroker)}
 	if e.Kind == LoseBroker {
 		e.Broker, e.For = int32(d.IntN(3)), d.between(time.Second, 20*time.Second)
+	}
+	return []Event{e}
+}
+
+// operator draws what people do to a running system.
+func (d *draw) operator(p *Plan) []Event {
+	e := Event{At: d.when(p), Kind: one(d, Retention, Retention, SetOffset, SetOffset, Recreate, Rival),
+		Topic: d.IntN(p.Setting.Topics), Partition: d.IntN(p.Setting.Partitions)}
+	switch e.Kind {
+	case Retention:
+		e.N = one(d, 0, 0, int64(d.IntN(50)))
+	case SetOffset:
+		if d.chance(.5) {
+			e.Partition = everyPartition
+		}
+		e.N, e.Crash = one(d, -int64(d.IntN(100)), -1<<40, int64(d.IntN(20)), 0), d.chance(.5)
+		e.Text = one(d, NoText, ForeignText, OtherText, KeptText)
+	case Recreate:
+		e.For = d.between(0, 5*time.Second)
+	case Rival:
+		e.For = d.between(time.Second, 30*time.Second)
 	}
 	return []Event{e}
 }

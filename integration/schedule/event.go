@@ -34,8 +34,14 @@ func (w *world) happen(e *Event) {
 		w.cluster.RehashCoordinators()
 	case LoseBroker:
 		w.loseBroker(e)
-	case SetBack:
-		w.setBack(e)
+	case Retention:
+		w.retain(e)
+	case Recreate:
+		w.recreate(e)
+	case SetOffset:
+		w.reset(e)
+	case Rival:
+		w.startRival(e)
 	}
 }
 
@@ -43,8 +49,8 @@ func (w *world) happen(e *Event) {
 func (w *world) each(slot int, do func(*replica)) {
 	w.mu.Lock()
 	var meant []*replica
-	for s := range maxSlots {
-		if r := w.slots[s]; r != nil && (slot < 0 || slot == s) && r.lives() {
+	for s := range maxSlots + 1 {
+		if r := w.slots[s]; r != nil && (slot == s || slot < 0 && s != rivalSlot) && r.lives() {
 			meant = append(meant, r)
 		}
 	}
@@ -124,9 +130,17 @@ func (e *Event) name() string {
 	case Ambush:
 		return string(e.Act) + " " + e.manner()
 	case Stall, Lose, Refuse, Break:
+		if e.For > time.Hour {
+			return "sleep of all machines"
+		}
 		return fmt.Sprintf("%s: %s", e.Kind, e.Side)
-	case Misbehave:
-		return string(e.Kind)
+	case Retention, SetOffset:
+		if e.N < 0 {
+			return string(e.Kind) + " (back)"
+		}
+		if e.N > 0 {
+			return string(e.Kind) + " (unsettled ones)"
+		}
 	}
 	return string(e.Kind)
 }
@@ -174,11 +188,20 @@ func (e *Event) String() string {
 		text += fmt.Sprintf(": %v, latency %v", e.API.Rates, e.API.Latency)
 	case LoseBroker:
 		text += fmt.Sprintf(" (%d)", e.Broker)
-	case MoveLeaders, MoveGroups, SetBack:
+	case SetOffset:
+		if e.Partition == everyPartition {
+			return text + fmt.Sprintf(" of every partition by %d, %q", e.N, e.Text)
+		}
+		return text + fmt.Sprintf(" of %s/%d by %d, %q", requestTopics[e.Topic], e.Partition, e.N, e.Text)
+	case Retention:
+		return text + fmt.Sprintf(" of %s/%d and %d more", requestTopics[e.Topic], e.Partition, e.N)
+	case Recreate:
+		text += " (" + requestTopics[e.Topic] + ")"
+	case MoveLeaders, MoveGroups:
 		return text
 	}
 	switch {
-	case e.Kind == Misbehave || e.Kind == LoseBroker:
+	case e.Kind == Misbehave || e.Kind == LoseBroker || e.Kind == Recreate || e.Kind == Rival:
 	case e.Replica < 0:
 		text += ", any replica"
 	default:
@@ -188,4 +211,15 @@ func (e *Event) String() string {
 		text += fmt.Sprintf(", for %s", e.For)
 	}
 	return text
+}
+
+// losesCalls tells whether calls may be lost before the API has them.
+func (e *Event) losesCalls() bool {
+	switch e.Kind {
+	case Stall, Lose, Refuse, Break:
+		return e.Side != Kafka
+	case Ambush:
+		return e.Point == Call && e.Act != Slow
+	}
+	return false
 }

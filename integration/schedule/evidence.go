@@ -31,16 +31,17 @@ func (w *world) gather() (*checker.Run, error) {
 	}
 	s := w.plan.Setting
 	run := &checker.Run{
-		Requests: sortedByPlace(w.published), Outcomes: outcomes, Calls: w.sim.Calls(), Commits: w.commits,
+		Requests: requests(w.published), Outcomes: outcomes, Calls: w.sim.Calls(), Commits: w.commits,
 		Setup: checker.Setup{
 			ClusterID: clusterID, Group: group, OutcomeTopic: outcomeTopic, N: s.N, Window: s.DedupeWindow, SessionTimeout: s.SessionTimeout,
-			AttemptTimeout: s.AttemptTimeout, DefaultSubAccount: s.DefaultSubAccount, Canary: canary, LostBelow: w.lostBelow, CallsLost: true,
+			AttemptTimeout: s.AttemptTimeout, DefaultSubAccount: s.DefaultSubAccount, Canary: canary, LostBelow: w.lostBelow,
+			CallsLost:  w.plan.has((*Event).losesCalls),
+			OffsetsSet: w.plan.has(func(e *Event) bool { return e.Kind == SetOffset }),
 		},
 	}
 	if w.plan.has(func(e *Event) bool { return e.Code == 10 }) { // MESSAGE_TOO_LARGE: outcomes leave out what they can
 		run.Setup.MaxOutcomeBytes = 1
 	}
-	run.Setup.OffsetsSet = w.plan.has(func(e *Event) bool { return e.Kind == SetBack })
 	for _, r := range w.everyReplica() {
 		run.Logs = append(run.Logs, r.log.evidence(r.name))
 		run.Outputs = append(run.Outputs, checker.Output{Name: "metrics and status of " + r.name, Text: r.pages()})

@@ -67,7 +67,10 @@ const (
 	MoveLeaders Kind = "move leaders"
 	MoveGroups  Kind = "move coordinators"
 	LoseBroker  Kind = "lose a broker"
-	SetBack     Kind = "set the offsets back" // while the group is stopped
+	Retention   Kind = "delete old requests"
+	Recreate    Kind = "create a topic again"
+	SetOffset   Kind = "set an offset"
+	Rival       Kind = "a second group"
 )
 
 // Phase says when in an exchange an ambush strikes.
@@ -111,6 +114,11 @@ type Event struct {
 
 	Broker int32
 	API    simulator.Faults
+
+	Topic, Partition int // of a request partition
+	N                int64
+	Text             Text
+	Crash            bool // instead of a stop
 }
 
 // has tells whether any event of the plan is of a kind.

@@ -25,7 +25,21 @@ type replica struct {
 }
 
 // start runs a replica in a slot, unless one lives there.
-func (w *world) start(slot int) {
+func (w *world) start(slot int) { w.startIn(slot, group) }
+
+// startRival runs a replica of another group for a while: the two fence each
+// other.
+func (w *world) startRival(e *Event) {
+	w.startIn(rivalSlot, rivalGroup)
+	w.after(e.For, func() { w.each(rivalSlot, (*replica).stop) })
+}
+
+const (
+	rivalSlot  = maxSlots
+	rivalGroup = "rival"
+)
+
+func (w *world) startIn(slot int, group string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if old := w.slots[slot]; old != nil && old.lives() {
@@ -35,7 +49,7 @@ func (w *world) start(slot int) {
 	r.link = newLink(w, slot, r.name)
 	r.log.dead = r.link.gone
 	var err error
-	r.process, err = process.New(w.config(r), zerolog.New(&r.log).Level(zerolog.DebugLevel).With().Timestamp().Logger())
+	r.process, err = process.New(w.config(r, group), zerolog.New(&r.log).Level(zerolog.DebugLevel).With().Timestamp().Logger())
 	if err != nil {
 		panic(err)
 	}
@@ -50,7 +64,7 @@ func (w *world) start(slot int) {
 	}()
 }
 
-func (w *world) config(r *replica) process.Config {
+func (w *world) config(r *replica, group string) process.Config {
 	s := w.plan.Setting
 	return process.Config{
 		Version: "schedule", Instance: r.name, Group: group, RequestTopics: w.topics(), OutcomeTopic: outcomeTopic,

@@ -47,6 +47,11 @@ func (r *Result) play(p *Plan) {
 		r.Failure = fmt.Sprint(err, gatherErr)
 		return
 	}
+	for i := range run.Calls {
+		if fault := run.Calls[i].Fault; fault != "" {
+			r.Events["API: "+fault]++
+		}
+	}
 	report := checker.Check(run)
 	r.Counts = report.Counts
 	var failure strings.Builder
@@ -75,10 +80,21 @@ func sortedByTime(rs []Request) []Request {
 	return rs
 }
 
-func sortedByPlace(rs []checker.Record) []checker.Record {
-	rs = slices.Clone(rs)
-	slices.SortStableFunc(rs, func(a, b checker.Record) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+// published is a request as it stands in the log.
+type published struct {
+	checker.Record
+	log int // of a topic that was created again: which one
+}
+
+// requests are the published records by place, those of an earlier log first.
+func requests(all []published) []checker.Record {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b published) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.log, b.log), cmp.Compare(a.Offset, b.Offset))
 	})
-	return rs
+	sorted := make([]checker.Record, len(all))
+	for i := range all {
+		sorted[i] = all[i].Record
+	}
+	return sorted
 }

@@ -78,6 +78,10 @@ func (s *shrink) try(p *Plan) bool {
 func Explain(t *testing.T, p *Plan, r *Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d failed. It is repeated, as far as goroutines take turns alike, by\n\n\t%s\n\n%s\n", r.Seed, repeat(p.Seed), r.Failure)
+	if Aloud != nil { // somebody listens
+		fmt.Fprint(&b, p)
+		return b.String()
+	}
 	smaller, found := Shrink(t, p)
 	if found == nil {
 		fmt.Fprintf(&b, "no smaller schedule failed\n%s", p)

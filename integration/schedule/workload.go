@@ -67,11 +67,26 @@ func (w *workload) add(at time.Duration) {
 	}
 	r.Partition = w.partition(r.Key)
 	if w.chance(.06) {
-		r.Timestamp = one(w.draw, time.Hour, -time.Hour, 40*24*time.Hour, -400*24*time.Hour)
+		none := bubbleStart.Add(at).Sub(time.UnixMilli(-1)) // the timestamp -1 says that there is none
+		r.Timestamp = one(w.draw, time.Hour, -time.Hour, 40*24*time.Hour, -400*24*time.Hour, none)
 	}
 	n := len(w.all) + 1
+	w.wrap(&r, n)
 	r.Headers = append(r.Headers, [2]string{"traceparent", fmt.Sprintf("00-%016x%016x-%016x-01", w.plan.Seed|1<<63, n, n)})
 	w.all = append(w.all, r)
+}
+
+// wrap makes some requests CloudEvents, in binary or in structured mode.
+func (w *workload) wrap(r *Request, n int) {
+	switch {
+	case w.chance(.94) || !json.Valid(r.Value):
+	case w.chance(.5):
+		r.Headers = append(r.Headers, [2]string{"ce_specversion", "1.0"}, [2]string{"ce_type", "shop.order.dropped"}, [2]string{"ce_source", "/shop"},
+			[2]string{"ce_id", fmt.Sprint("event-", n)}, [2]string{"content-type", "application/json"})
+	default:
+		r.Value = fmt.Appendf(nil, `{"specversion":"1.0","type":"shop.order.dropped","source":"/shop","id":"event-%d","datacontenttype":"application/json","data":%s}`, n, r.Value)
+		r.Headers = append(r.Headers, [2]string{"content-type", "application/cloudevents+json"})
+	}
 }
 
 // transact makes a burst one transaction.
@@ -111,8 +126,7 @@ func (w *workload) decorate(fields map[string]any, at time.Duration) {
 		fields["force"] = true
 	}
 	if w.chance(.06) {
-		start := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // of every bubble
-		fields["scheduledAt"] = start.Add(at + w.between(-5*time.Second, time.Minute)).Format(time.RFC3339Nano)
+		fields["scheduledAt"] = bubbleStart.Add(at + w.between(-5*time.Second, time.Minute)).Format(time.RFC3339Nano)
 	}
 	if w.chance(.1) {
 		fields["requestId"] = fmt.Sprintf("order-%d", w.IntN(1000))
@@ -126,6 +140,9 @@ func (w *workload) spoil(value []byte) []byte {
 	return one(w.draw, nil, []byte("{"), value[:len(value)/2], []byte(`{"umid":"..","subAccountId":"acme_shop"}`), []byte(`[]`),
 		[]byte(`{"umid":"`+strings.Repeat("a", 70_000)+`"}`), append([]byte(`{"umid":"twice",`), value[1:]...), append(value, "trailing"...))
 }
+
+// bubbleStart is when virtual time begins.
+var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var murmur2 = kafka.Murmur2Balancer{Consistent: true}
 

@@ -53,14 +53,15 @@ type world struct {
 	replicas   []*replica       // all there ever were
 	ambushes   []*ambush
 	mended     bool // nothing goes wrong any more
-	published  []checker.Record
+	published  []published
+	logs       map[string]int // how often a request topic was created again
 	commits    []checker.Commit
 	lostBelow  map[string]map[int]int64
 	background sync.WaitGroup
 }
 
 func newWorld(p *Plan) (*world, error) {
-	w := &world{plan: p, born: time.Now(), slots: map[int]*replica{}, lostBelow: map[string]map[int]int64{}}
+	w := &world{plan: p, born: time.Now(), slots: map[int]*replica{}, lostBelow: map[string]map[int]int64{}, logs: map[string]int{}}
 	w.tale = newTale(w.born)
 	var err error
 	if w.cluster, err = kfake.NewCluster(kfake.NumBrokers(3), kfake.Ports(brokerPort, brokerPort+1, brokerPort+2), kfake.ListenFn(w.network.Listen),
@@ -77,9 +78,8 @@ func newWorld(p *Plan) (*world, error) {
 	if err := w.startAPI(); err != nil {
 		return nil, err
 	}
-	w.own = newLink(w, maxSlots, "the test")
-	w.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.Dialer(w.own.dialKafka),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.own = newLink(w, rivalSlot+1, "the test")
+	w.client, err = w.newClient()
 	return w, err
 }
 
@@ -269,8 +269,7 @@ func (w *world) publish(rs []Request) {
 	client := w.client
 	if rs[0].Transaction > 0 {
 		var err error
-		client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.Dialer(w.own.dialKafka),
-			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(fmt.Sprintf("shop-%d", rs[0].Transaction)))
+		client, err = w.newClient(kgo.TransactionalID(fmt.Sprintf("shop-%d", rs[0].Transaction)))
 		if err != nil {
 			panic(err)
 		}
@@ -303,6 +302,6 @@ func (w *world) publish(rs []Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range results {
-		w.published = append(w.published, evidence(r.Record))
+		w.published = append(w.published, published{evidence(r.Record), w.logs[r.Record.Topic]})
 	}
 }

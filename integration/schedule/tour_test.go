@@ -1,0 +1,56 @@
+package schedule
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+var whole = flag.Bool("whole", false, "visit all ambushes, not a few that the seed picks")
+
+// fewAmbushes are visited where no more are asked for: the race detector takes its time.
+const fewAmbushes = 60
+
+// Fault: the ambushes of the catalogue one after another (a crash before, in and
+// after every step, every error and every silence at it), and every misbehaviour
+// of the API. Promise: as for random schedules. What this test guards besides: that
+// each of them really happens.
+func TestEveryBoundaryAndEveryFaultIsMet(t *testing.T) {
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano() & 0xffffffff)
+	}
+	missing := catalogue()
+	if !*whole {
+		rand.New(rand.NewPCG(first, 0)).Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+		missing = missing[:fewAmbushes]
+	}
+	apiFaults := map[string]int{}
+	for tours := uint64(0); len(missing) > 0 && tours < 6; tours++ {
+		plan := Tour(first+tours, missing)
+		t.Logf("seed %d: %d ambushes, %s", plan.Seed, len(missing), plan.Length)
+		r := Run(t, plan)
+		if r.Failure != "" {
+			t.Fatal(Explain(t, plan, r))
+		}
+		var still []Event
+		for _, e := range missing {
+			if r.Events[e.name()] == 0 {
+				still = append(still, e)
+			}
+		}
+		missing = still
+		for _, name := range apiFaultNames {
+			apiFaults[name] += r.Events["API: "+name]
+		}
+	}
+	for _, e := range missing {
+		t.Errorf("no tour met: %s", &e)
+	}
+	for name, n := range apiFaults {
+		if n == 0 {
+			t.Errorf("the API never did %s", name)
+		}
+	}
+}
