@@ -34,9 +34,9 @@ func Tour(seed uint64, ambushes []Event) *Plan {
 	}
 	for _, name := range apiFaultNames {
 		f := simulator.Faults{Rates: map[string]float64{name: .7}, Latency: s.API.Latency, Seed: d.Uint64(), RetryAfter: "1"}
-		p.Events = append(p.Events, Event{At: at, Kind: Misbehave, API: f, For: tourStop/2 - time.Second})
-		for range 6 {
-			w.add(at + time.Second)
+		p.Events = append(p.Events, Event{At: at, Kind: Start, Replica: 0}, Event{At: at, Kind: Misbehave, API: f, For: tourStop/2 - time.Second})
+		for range 12 {
+			w.add(at + 2*time.Second)
 		}
 		at += tourStop / 2
 	}

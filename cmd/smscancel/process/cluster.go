@@ -39,13 +39,15 @@ type Cluster struct {
 }
 
 // Client is the one client of a process; topics are those whose leaders it
-// needs. disconnect closes its connections, those in use when they become idle.
+// needs. disconnect closes its connections, those in use when they become idle,
+// and with it ends what a late request would start.
 func (c Cluster) Client(id string, topics ...string) (client *kafka.Client, disconnect func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	transport := &kafka.Transport{
-		ClientID: id, Dial: c.dial, DialTimeout: dialTimeout + loginTimeout,
+		Context: ctx, ClientID: id, Dial: c.dial, DialTimeout: dialTimeout + loginTimeout,
 		MetadataTTL: metadataTTL, MetadataTopics: topics,
 	}
-	return &kafka.Client{Addr: kafka.TCP(anyBroker), Timeout: IOTimeout, Transport: transport}, transport.CloseIdleConnections
+	return &kafka.Client{Addr: kafka.TCP(anyBroker), Timeout: IOTimeout, Transport: transport}, func() { transport.CloseIdleConnections(); cancel() }
 }
 
 // dialer is for the consumer group, which has connections of its own.
