@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -70,7 +71,22 @@ func (w *world) trap(x *exchange, kind func(*ambush) bool) *Event {
 
 func (a *ambush) waitsFor(x *exchange) bool {
 	return a.Point == x.point && (a.Replica < 0 || a.Replica == x.link.slot) && a.strikes < a.Times &&
-		(a.until.IsZero() || time.Now().Before(a.until)) && (!a.Stopping || x.link.view.isStopping())
+		(a.until.IsZero() || time.Now().Before(a.until)) && (!a.Stopping || x.link.view.isStopping()) &&
+		(a.Least == 0 || a.Least <= outcomesIn(x))
+}
+
+// outcomesIn is how many outcomes an append is to write.
+func outcomesIn(x *exchange) int {
+	r, ok := x.request.Request.(*kmsg.ProduceRequest)
+	if !ok || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
+		return 0
+	}
+	const count = 57 // where a batch keeps the number of its records
+	batch := r.Topics[0].Partitions[0].Records
+	if len(batch) < count+4 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint32(batch[count:]))
 }
 
 // answered looks at an answer on its way back, and learns from it what the

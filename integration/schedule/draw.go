@@ -164,12 +164,12 @@ func (d *draw) appends(p *Plan) []Event {
 	if !d.chance(.2) {
 		return d.ambush(p, appendPoints)
 	}
-	tooLarge := Event{Kind: Ambush, Act: Answer, Point: Append, Code: 10, At: d.when(p), Replica: d.someone(p), Times: one(d, 1, 3)}
+	tooLarge := Event{Kind: Ambush, Act: Answer, Point: Append, Code: 10, At: d.when(p), Replica: d.someone(p), Times: one(d, 1, 3), Least: one(d, 0, 2, 2, 4)}
 	if d.chance(.5) {
 		return []Event{tooLarge}
 	}
 	lost := tooLarge
-	lost.Act, lost.Code, lost.When, lost.Times = Cut, 0, Phase(d.IntN(2)), 1
+	lost.Act, lost.Code, lost.When, lost.Times = Cut, 0, Phase(d.IntN(2)), 1 // of as many outcomes: the same batch, as a rule
 	return []Event{lost, tooLarge}
 }
 

@@ -177,6 +177,9 @@ func (e *Event) String() string {
 		if e.Skip > 0 {
 			text += fmt.Sprintf(", after %d", e.Skip)
 		}
+		if e.Least > 0 {
+			text += fmt.Sprintf(" of %d outcomes or more", e.Least)
+		}
 		if e.Times > 1 {
 			text += fmt.Sprintf(", %d times", e.Times)
 		}

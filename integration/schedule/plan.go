@@ -111,6 +111,7 @@ type Event struct {
 	Skip     int   // so often the point is passed unharmed
 	Times    int   // then it strikes so often
 	Stopping bool  // only where the process was told to stop
+	Least    int   // only appends of so many outcomes; 0 = any
 
 	Broker int32
 	API    simulator.Faults
