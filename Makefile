@@ -20,7 +20,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka faults faults-kafka soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-kafka faults faults-kafka planted soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
+	@echo 'make planted      the faults against every planted defect, not against a few of them'
 	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
 	@echo 'make fuzz         every fuzz target in turn, for FUZZTIME [$(FUZZTIME)] each'
 	@echo 'make build        bin/smscancel, static'
@@ -71,6 +72,11 @@ faults:
 # The same tests as in every run, with more of everything.
 faults-kafka: kafka-image-if-missing
 	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test $(RACE) -count=1 -timeout 6h -v ./integration
+
+# Every defect of integration/testdata/planted must be caught. Ends with a table.
+planted: kafka-image-if-missing
+	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test -count=1 -timeout 2h -v ./integration -run '^TestTakeoversUnderLoadCatchEveryPlantedDefect$$'
+	go test -count=1 -timeout 6h -v ./integration/planted -every
 
 # Endurance. Ends with one table, a line for each of the three runs.
 SOAK    ?= 1h
