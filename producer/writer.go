@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -352,12 +353,13 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(5*time.Millisecond),
 		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
 	w.ambiguous = false
+	patience := requestTimeout
 	for tries := 1; ; tries++ {
 		if w.Proven() > maxSilence {
 			return 0, fmt.Errorf("%w: silent for %s", ErrStateLost, w.Proven().Round(time.Second))
 		}
 		sent := time.Now()
-		base, err := w.produce(raw)
+		base, err := w.produce(raw, patience)
 		if err == nil {
 			w.proven.Store(&sent)
 			w.trouble.Store(nil)
@@ -365,6 +367,9 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 				w.log.Info().Int("tries", tries).Int("records", len(batch)).Msg("outcomes are written again")
 			}
 			return base, nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+			patience = min(2*patience, requestTimeout+time.Duration(len(raw))*time.Second/slowest)
 		}
 		if err = w.setback(batch, len(raw), tries, err); err != nil {
 			return 0, err
@@ -419,8 +424,12 @@ func refused(err error) bool {
 		errors.Is(err, kafka.NotEnoughReplicas) || errors.Is(err, kafka.InvalidMessage) || tooLarge(err)
 }
 
-func (w *Writer) produce(raw []byte) (int64, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
+// slowest is the network, in bytes a second, that is waited for: a batch that ran
+// out of time has to go out again as it is, and gets more of it.
+const slowest = 16 << 10
+
+func (w *Writer) produce(raw []byte, patience time.Duration) (int64, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	res, err := w.ledger.Client.RawProduce(ctx, &kafka.RawProduceRequest{
 		Topic:        w.ledger.Topic,

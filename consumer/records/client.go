@@ -43,26 +43,34 @@ const (
 	exchangeSlack = 10 * time.Second
 )
 
-// Fetch makes one fetch round trip. A context without a deadline gets one of
-// MaxWait and ten seconds.
+// Fetch makes one fetch round trip. Without a deadline in the context the broker
+// has MaxWait and ten seconds to answer, and as long again for each further step
+// of its answer: on a slow network a large one takes as long as it takes. Asking
+// for less would not help, as a batch comes whole.
 //
 // The error wraps what the broker reported, so that errors.Is(err,
 // kafka.OffsetOutOfRange) works; a page comes with it if the broker named the
 // partition's offsets nevertheless. Damage inside the batches is reported when
 // the page is iterated.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest) (*Page, error) {
-	ctx, cancel := withDeadline(ctx, req.MaxWait+exchangeSlack)
-	defer cancel()
-	page, err := c.exchange(ctx, req.withDefaults())
+	req = req.withDefaults()
+	ctx, watch := watched(ctx, req.MaxWait+exchangeSlack)
+	defer watch.end()
+	page, err := c.exchange(ctx, req, watch)
 	if err != nil {
 		err = fmt.Errorf("fetch %s/%d at offset %d: %w", req.Topic, req.Partition, req.Offset, err)
 	}
 	return page, err
 }
 
-func (c *Client) exchange(ctx context.Context, req FetchRequest) (*Page, error) {
-	res, err := c.Transport.RoundTrip(ctx, c.Addr, newExchange(req, c.clientID()))
+func (c *Client) exchange(ctx context.Context, req FetchRequest, watch *watch) (*Page, error) {
+	x := newExchange(req, c.clientID())
+	x.watch = watch
+	res, err := c.Transport.RoundTrip(ctx, c.Addr, x)
 	if err != nil {
+		if context.Cause(ctx) == errSilent {
+			err = errSilent // and not just "cancelled"
+		}
 		return nil, err
 	}
 	answer, ok := res.(*response)

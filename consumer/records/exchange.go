@@ -25,6 +25,10 @@ const (
 	noReplica     = -1 // this is a consumer
 	noSession     = -1 // every fetch stands alone
 
+	// stepBytes is the least that a broker sends of its answer in one step of an
+	// exchange, see watch.
+	stepBytes = 16 << 10
+
 	// A connection serves one exchange at a time, so the id only has to be
 	// unlike what other kinds of response begin with.
 	correlationID = 0x736d7363
@@ -37,7 +41,8 @@ type exchange struct {
 	fetch.Request
 	clientID string
 	version  int16
-	limit    int64 // of the response, in bytes
+	limit    int64  // of the response, in bytes
+	watch    *watch // nil = nobody watches
 }
 
 func newExchange(req FetchRequest, clientID string) *exchange {
@@ -102,18 +107,23 @@ func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	if x.version < minVersion {
 		return nil, fmt.Errorf("broker speaks Fetch up to version %d, %d is needed", x.version, minVersion)
 	}
+	if err := x.watch.step(rw); err != nil {
+		return nil, err
+	}
+	defer x.watch.done(rw)
 	if err := protocol.WriteRequest(rw, x.version, correlationID, x.clientID, &x.Request); err != nil {
 		return nil, fmt.Errorf("write request: %w", err)
 	}
-	body, err := readResponse(rw, x.limit)
+	body, err := readResponse(rw, x.limit, func() error { return x.watch.step(rw) })
 	if err != nil {
 		return nil, fmt.Errorf("read response: %w", err)
 	}
 	return parseResponse(body, x.version)
 }
 
-// readResponse reads a whole response and returns what follows its header.
-func readResponse(r io.Reader, limit int64) ([]byte, error) {
+// readResponse reads a whole response and returns what follows its header. step
+// is called before each step; its error ends the reading.
+func readResponse(r io.Reader, limit int64, step func() error) ([]byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
@@ -126,11 +136,18 @@ func readResponse(r io.Reader, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("correlation id %d, sent %d", id, uint32(correlationID))
 	}
 	body := make([]byte, size-4)
-	if _, err := io.ReadFull(r, body); err != nil {
+	for rest := body; len(rest) > 0; {
+		if err := step(); err != nil {
+			return nil, err
+		}
+		n, err := io.ReadFull(r, rest[:min(len(rest), stepBytes)])
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
 	}
 	return body, nil
 }

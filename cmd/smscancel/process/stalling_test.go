@@ -55,6 +55,7 @@ type stalling struct {
 	cert   tls.Certificate
 	stalls stage
 	mended chan struct{}
+	rate   int // bytes a second, on each connection and way; 0 = no limit
 }
 
 const (
@@ -143,6 +144,46 @@ func (b *stalling) mend() {
 	b.stalls = ""
 }
 
+// narrow lets so many bytes a second through, on each connection and way.
+func (b *stalling) narrow(rate int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rate = rate
+}
+
+// paced is a connection as narrow as its broker's network.
+type paced struct {
+	net.Conn
+	broker *stalling
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b[:min(len(b), paceBytes)])
+	p.pay(n)
+	return n, err
+}
+
+func (p paced) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var written int
+		written, err = p.Conn.Write(b[n:min(len(b), n+paceBytes)])
+		p.pay(written)
+		n += written
+	}
+	return n, err
+}
+
+const paceBytes = 4 << 10
+
+func (p paced) pay(n int) {
+	p.broker.mu.Lock()
+	rate := p.broker.rate
+	p.broker.mu.Unlock()
+	if rate > 0 {
+		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+	}
+}
+
 // show makes the broker show a certificate from now on.
 func (b *stalling) show(cert tls.Certificate) {
 	b.mu.Lock()
@@ -177,7 +218,7 @@ func (b *stalling) connect(context.Context, string, string) (net.Conn, error) {
 func (b *stalling) serve(raw net.Conn) {
 	defer raw.Close()
 	b.stalled(beforeTLS)
-	conn := tls.Server(raw, &tls.Config{GetCertificate: b.shown, MinVersion: tls.VersionTLS12})
+	conn := tls.Server(paced{raw, b}, &tls.Config{GetCertificate: b.shown, MinVersion: tls.VersionTLS12})
 	upstream, err := b.network.DialContext(context.Background(), "tcp", brokerAddress)
 	if err != nil || conn.Handshake() != nil {
 		return
@@ -336,14 +377,19 @@ func (w *underTest) works(n int64, atMost time.Duration) {
 // publish publishes a request, past whatever stalls.
 func (b *stalling) publish(t *testing.T, n int) {
 	t.Helper()
+	id := fmt.Sprintf("umid-%d", n)
+	b.write(t, &kgo.Record{Topic: "requests", Key: []byte(id), Value: []byte(`{"umid":"` + id + `"}`)})
+}
+
+func (b *stalling) write(t *testing.T, rs ...*kgo.Record) {
+	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokerAddress), kgo.Dialer(b.network.DialContext),
 		kgo.SASL(clientscram.Auth{User: kafkaUser, Pass: kafkaPassword}.AsSha512Mechanism()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	id := fmt.Sprintf("umid-%d", n)
-	if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: "requests", Key: []byte(id), Value: []byte(`{"umid":"` + id + `"}`)}).FirstErr(); err != nil {
+	if err := client.ProduceSync(context.Background(), rs...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 }
