@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -368,11 +367,11 @@ func (w *Writer) send(batch []*pending) (int64, error) {
 			}
 			return base, nil
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-			patience = min(2*patience, requestTimeout+time.Duration(len(raw))*time.Second/slowest)
-		}
 		if err = w.setback(batch, len(raw), tries, err); err != nil {
 			return 0, err
+		}
+		if time.Since(sent) >= patience {
+			patience = min(2*patience, requestTimeout+time.Duration(len(raw))*time.Second/slowest)
 		}
 		if worker.Sleep(w.ctx, pause.NextBackOff()) != nil {
 			return 0, w.Err()
