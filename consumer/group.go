@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
 
 	"smscancel/worker"
@@ -65,8 +66,11 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup) {
 
 const leaveTimeout = 2 * time.Second
 
-// generations serves one generation of the group after another.
+// generations serves one generation of the group after another. Those that end at
+// once, as each does while a request topic does not exist, follow ever slower.
 func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
+	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(maxGenerationPause), backoff.WithMaxElapsedTime(0))
 	for {
 		gen, err := group.Next(ctx)
 		if err != nil && ctx.Err() != nil {
@@ -76,7 +80,7 @@ func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) 
 			c.troubled(err)
 			continue
 		}
-		ended := make(chan struct{})
+		began, ended := time.Now(), make(chan struct{})
 		gen.Start(func(genCtx context.Context) {
 			defer close(ended)
 			c.serve(genCtx, gen)
@@ -86,8 +90,18 @@ func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) 
 		case <-ctx.Done():
 			return
 		}
+		if time.Since(began) > shortGeneration {
+			pause.Reset()
+			continue
+		}
+		worker.Sleep(ctx, pause.NextBackOff())
 	}
 }
+
+const (
+	shortGeneration    = 50 * time.Millisecond // shorter than one that a member ends by joining or leaving
+	maxGenerationPause = 200 * time.Millisecond
+)
 
 // troubled notes why there is no generation, and says so when it is news.
 func (c *Consumer) troubled(err error) {
