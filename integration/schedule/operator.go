@@ -59,7 +59,10 @@ func (w *world) recreate(e *Event) {
 		}
 		time.Sleep(time.Second)
 	}
-	if len(w.behind()) > 0 {
+	w.mu.Lock()
+	abandoned := len(w.lostBelow[topic]) > 0 // the checker tells offsets apart, not logs
+	w.mu.Unlock()
+	if len(w.behind()) > 0 || abandoned {
 		w.tale.tell("%s is not done, and stays", topic)
 		return
 	}
