@@ -77,7 +77,7 @@ func (d *draw) events(p *Plan) []Event {
 		all = append(all, Event{Kind: Start, Replica: slot, At: time.Duration(slot) * d.between(0, 2*time.Second)})
 	}
 	for range 1 + d.IntN(4) {
-		trouble := one(d, d.crashes, d.crashes, d.rebalances, d.appends, d.appends, d.coordination, d.reads, d.commits, d.membership,
+		trouble := one(d, d.crashes, d.crashes, d.rebalances, d.evictions, d.appends, d.appends, d.coordination, d.reads, d.commits, d.membership,
 			d.network, d.brokers, d.operator, d.apiFaults, d.apiFaults)
 		for range 1 + d.IntN(4) {
 			all = append(all, trouble(p)...)
@@ -151,6 +151,23 @@ func (d *draw) rebalances(p *Plan) []Event {
 		return []Event{{At: at, Kind: Kill, Replica: slot}, {At: at + d.between(0, 20*time.Second), Kind: Start, Replica: slot}}
 	}
 	return []Event{{At: at, Kind: Start, Replica: slot}}
+}
+
+// evictions: a replica is silent for so long that others take its partitions, and
+// they are gone before it is back: it is given again what it believes to hold.
+func (d *draw) evictions(p *Plan) []Event {
+	session, silent := p.Setting.SessionTimeout, d.slot()
+	e := Event{Kind: Stall, At: d.when(p), Replica: silent, Side: one(d, Kafka, Kafka, Both), Way: one(d, BothWays, Out), For: session + d.between(session/2, 2*session)}
+	back := e.At + e.For
+	heir := (silent + 1 + d.IntN(maxSlots-1)) % maxSlots
+	events := []Event{{Kind: Start, At: max(0, e.At-time.Second), Replica: silent}, {Kind: Start, At: e.At, Replica: heir}, e}
+	gone := back - d.between(0, 2*time.Second)
+	for slot := range maxSlots {
+		if slot != silent {
+			events = append(events, Event{Kind: one(d, Stop, Stop, Kill), At: gone, Replica: slot})
+		}
+	}
+	return append(events, Event{Kind: Start, At: back + d.between(0, 20*time.Second), Replica: heir})
 }
 
 func (d *draw) coordination(p *Plan) []Event { return d.ambush(p, coordinatorPoints) }
