@@ -23,14 +23,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.ctx = context.WithoutCancel(ctx)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.Group, Brokers: c.Brokers, Dialer: memberDialer(c.Dialer, &c.leaving), Topics: c.Topics,
-		GroupBalancers:         []kafka.GroupBalancer{&balancer{claims: c.claims}},
-		SessionTimeout:         c.SessionTimeout,
-		HeartbeatInterval:      max(min(c.SessionTimeout/30, 300*time.Millisecond), 50*time.Millisecond), // how soon a member hears of a rebalance
-		RebalanceTimeout:       c.SessionTimeout,                                                         // members rejoin at once: their sessions live outside the generation
-		JoinGroupBackoff:       200 * time.Millisecond,
-		WatchPartitionChanges:  true,
-		PartitionWatchInterval: 5 * time.Second,
-		StartOffset:            kafka.FirstOffset,
+		GroupBalancers:    []kafka.GroupBalancer{&balancer{claims: c.claims}},
+		SessionTimeout:    c.SessionTimeout,
+		HeartbeatInterval: max(min(c.SessionTimeout/30, 300*time.Millisecond), 50*time.Millisecond), // how soon a member hears of a rebalance
+		RebalanceTimeout:  c.SessionTimeout,                                                         // members rejoin at once: their sessions live outside the generation
+		JoinGroupBackoff:  200 * time.Millisecond,
+		StartOffset:       kafka.FirstOffset,
 	})
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", c.Group, err)
@@ -150,6 +148,7 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
 	go c.watchOutcomeTopic(ctx)
+	changed := c.watchRequestTopics(ctx)
 	failing := false
 	for {
 		err := c.commit(context.WithoutCancel(ctx), gen)
@@ -171,33 +170,13 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 			return
 		case <-handedOver:
 			return
+		case <-changed:
+			return
 		case <-tick.C:
 		case <-c.wakeCommit:
 		}
 	}
 }
-
-// watchOutcomeTopic gives every partition up when the outcome topic gets another
-// partition count: outcomes would no longer stand where they are looked for. Those
-// of the calls in hand still do, and what is committed then is a clean end. The
-// takeover that follows refuses, and says why.
-func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
-	var changed *worker.PartitionCountError
-	for ctx.Err() == nil {
-		if err := c.Outcomes.Check(ctx); errors.As(err, &changed) {
-			c.mu.Lock()
-			for _, h := range c.holds {
-				if s, _ := h.current(); s != nil {
-					c.letGo(h, c.AttemptTimeout+time.Second)
-				}
-			}
-			c.mu.Unlock()
-		}
-		worker.Sleep(ctx, checkInterval)
-	}
-}
-
-const checkInterval = 5 * time.Second
 
 // withHeld adds the partitions that this member still holds to those that it is
 // assigned: their commits tell whether somebody else has owned them.
@@ -385,27 +364,4 @@ func (c *Consumer) claims() claims {
 		own.Owned[tp.topic][tp.partition] = h.generation
 	}
 	return own
-}
-
-// readPartitions learns the partitions of the request topics, which the check
-// of keys needs.
-func (c *Consumer) readPartitions(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	res, err := c.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: c.Topics})
-	if err != nil {
-		return fmt.Errorf("read the partitions of the request topics: %w", err)
-	}
-	found := map[string][]int{}
-	for _, topic := range res.Topics {
-		if topic.Error != nil {
-			return fmt.Errorf("request topic %s: %w", topic.Name, topic.Error)
-		}
-		for _, p := range topic.Partitions {
-			found[topic.Name] = append(found[topic.Name], p.ID)
-		}
-		slices.Sort(found[topic.Name])
-	}
-	c.partitions.Store(&found)
-	return nil
 }

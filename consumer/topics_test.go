@@ -1,0 +1,66 @@
+package consumer
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Fault: a request topic does not exist, or no longer. Promise: the replica says
+// so and is unready, asks again once a second and not as fast as the group can
+// rebalance, and takes the topic's requests once it is there.
+func TestAMissingTopicIsWaitedForAtLeisure(t *testing.T) {
+	s := newStage(t, 1)
+	var joins atomic.Int32
+	s.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.KeepControl()
+		joins.Add(1)
+		return nil, nil, false
+	})
+	r := s.consumer(newAPI().call)
+	r.Topics = []string{topic, "later"}
+	began := time.Now()
+	s.run(r)
+	s.eventually("four generations", func() error {
+		if n := joins.Load(); n < 4 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("four joins within %s", took)
+	}
+	if now := r.report(); now.Ready || !strings.Contains(now.Reason, "later") {
+		t.Errorf("ready %v, reason %q", now.Ready, now.Reason)
+	}
+	if err := s.cluster.CreateTopic("later", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(0, 0, 5)
+	s.settled(5)
+}
+
+// Promise: a partition that is added to a request topic is taken by the replica
+// that runs.
+func TestPartitionsThatAreAddedAreTaken(t *testing.T) {
+	s := newStage(t, 1)
+	r := s.start(newAPI().call)
+	s.running(r, 1)
+	res, err := createPartitions(topic, 2).RequestWith(t.Context(), s.client())
+	if err != nil || res.Topics[0].ErrorCode != 0 {
+		t.Fatal(err, res)
+	}
+	s.running(r, 2)
+}
+
+func createPartitions(topic string, n int32) *kmsg.CreatePartitionsRequest {
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	t := kmsg.NewCreatePartitionsRequestTopic()
+	t.Topic, t.Count = topic, n
+	req.Topics = append(req.Topics, t)
+	return req
+}
