@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/segmentio/kafka-go"
 
 	"smscancel/worker"
@@ -64,11 +63,8 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup) {
 
 const leaveTimeout = 2 * time.Second
 
-// generations serves one generation of the group after another. Those that end at
-// once, as each does while a request topic does not exist, follow ever slower.
+// generations serves one generation of the group after another.
 func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
-	pause := backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond), backoff.WithMultiplier(2),
-		backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(maxGenerationPause), backoff.WithMaxElapsedTime(0))
 	for {
 		gen, err := group.Next(ctx)
 		if err != nil && ctx.Err() != nil {
@@ -78,7 +74,7 @@ func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) 
 			c.troubled(err)
 			continue
 		}
-		began, ended := time.Now(), make(chan struct{})
+		ended := make(chan struct{})
 		gen.Start(func(genCtx context.Context) {
 			defer close(ended)
 			c.serve(genCtx, gen)
@@ -88,18 +84,8 @@ func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) 
 		case <-ctx.Done():
 			return
 		}
-		if time.Since(began) > shortGeneration {
-			pause.Reset()
-			continue
-		}
-		worker.Sleep(ctx, pause.NextBackOff())
 	}
 }
-
-const (
-	shortGeneration    = 50 * time.Millisecond // shorter than one that a member ends by joining or leaving
-	maxGenerationPause = 200 * time.Millisecond
-)
 
 // troubled notes why there is no generation, and says so when it is news.
 func (c *Consumer) troubled(err error) {

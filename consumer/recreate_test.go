@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -43,34 +42,6 @@ func TestRequestsOfARecreatedTopicAreNotLost(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// Fault: a request topic is deleted, so that every generation of the group ends as
-// soon as it begins. Promise: a member does not join again and again without a
-// pause: ten times take half a second.
-func TestAMissingTopicIsNoReasonToRejoinWithoutAPause(t *testing.T) {
-	s := newStage(t, 1)
-	s.start(newAPI().call)
-	s.committedAt(0, 0)
-	joins := make(chan time.Time, 1000)
-	s.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
-		s.cluster.KeepControl()
-		select {
-		case joins <- time.Now():
-		default:
-		}
-		return nil, nil, false
-	})
-	if err := s.cluster.DeleteTopic(topic); err != nil {
-		t.Fatal(err)
-	}
-	first := <-joins
-	for range 8 {
-		<-joins
-	}
-	if tenth := <-joins; tenth.Sub(first) < 500*time.Millisecond {
-		t.Errorf("ten joins within %s", tenth.Sub(first))
-	}
 }
 
 // Fault: the leader of the request partition moves. The new one, for a while,
