@@ -3,6 +3,8 @@ package schedule
 import (
 	"cmp"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,6 +29,7 @@ type Result struct {
 func Run(t *testing.T, p *Plan) *Result {
 	t.Helper()
 	r := &Result{Seed: p.Seed}
+	defer watchMemory()()
 	before := processorTime()
 	synctest.Test(t, func(*testing.T) { r.play(p) })
 	r.CPU = processorTime() - before
@@ -64,6 +67,30 @@ func (r *Result) play(p *Plan) {
 	if failure.Len() > 0 {
 		r.Failure = failure.String() + w.tale.String()
 	}
+}
+
+// mostMemory is far above what any schedule needs, and below what a machine has.
+const mostMemory = 3 << 30
+
+// watchMemory ends the process when its memory grows as only that of a worker does
+// that goes on and on without a pause: then virtual time stands still for ever.
+func watchMemory() (stop func()) {
+	tick, done := time.NewTicker(time.Second), make(chan struct{})
+	go func() {
+		var memory runtime.MemStats
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if runtime.ReadMemStats(&memory); memory.HeapAlloc > mostMemory {
+				debug.SetTraceback("all")
+				panic("virtual time stands still: something goes on and on without a pause")
+			}
+		}
+	}()
+	return func() { tick.Stop(); close(done) }
 }
 
 // processorTime is what this process has used.
