@@ -96,15 +96,20 @@ func (c *check) satisfied(i int32) bool {
 }
 
 // matchAttempts pairs the calls for a request with what their processes logged,
-// the surest pairs first. An attempt that wrote nothing made no call, and that of
-// another may have been lost on its way. A call arrives while its attempt lasts;
-// on a slow machine also when its process has given it up.
+// the surest pairs first. An attempt that wrote nothing should have made no call,
+// and that of another may have been lost on its way. A call arrives while its
+// attempt lasts; on a slow machine also when its process has given it up.
 func (c *check) matchAttempts(r *request) {
 	for _, fits := range []func(*attempt, *simulator.Call) bool{
-		func(a *attempt, k *simulator.Call) bool { return a.status == k.Status && a.lasted(k.StartedAt) },
-		func(a *attempt, k *simulator.Call) bool { return a.status == 0 && a.lasted(k.StartedAt) },
-		func(a *attempt, k *simulator.Call) bool { return a.status == 0 || a.status == k.Status },
-		func(*attempt, *simulator.Call) bool { return true },
+		func(a *attempt, k *simulator.Call) bool {
+			return a.written() && a.status == k.Status && a.lasted(k.StartedAt)
+		},
+		func(a *attempt, k *simulator.Call) bool { return a.written() && a.status == 0 && a.lasted(k.StartedAt) },
+		func(a *attempt, k *simulator.Call) bool { return a.lasted(k.StartedAt) },
+		func(a *attempt, k *simulator.Call) bool {
+			return a.written() && (a.status == 0 || a.status == k.Status)
+		},
+		func(a *attempt, _ *simulator.Call) bool { return a.written() },
 	} {
 		for i := r.call; i != none; i = c.calls[i].next {
 			if k := &c.calls[i]; k.attempt == none {
@@ -119,7 +124,7 @@ func (c *check) matchCall(r *request, i int32, k *call, fits func(*attempt, *sim
 	seen := c.seen(k)
 	for a := r.attempt; a != none; a = c.attempts[a].next {
 		at := &c.attempts[a]
-		if k.process == at.process && at.call == none && at.written() && seen.StartedAt.UnixMilli() >= at.started && fits(at, seen) {
+		if k.process == at.process && at.call == none && seen.StartedAt.UnixMilli() >= at.started && fits(at, seen) {
 			k.attempt, at.call = a, i
 			return
 		}

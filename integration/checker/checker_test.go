@@ -216,6 +216,12 @@ func TestAnOutcomeIsAmbiguousExactlyIfACallMayHaveTakenEffectUnseen(t *testing.T
 			s.edit(b.instance, `12:00:26.120Z","time":"2026-03-01T12:00:26.123Z","took":3`, `12:00:26.120Z","time":"2026-03-01T12:00:26.123Z","took":9999`)
 			s.change(capped, func(o *worker.Outcome) { o.Error = &worker.Error{Kind: worker.KindTimeout, Message: "no answer"} })
 		}, []Rule{AmbiguousMissing}},
+		{"a call that its owner takes for unsent", func(s *scene) {
+			k := s.callOf(capped, 0)
+			k.Status, k.Code, k.ErrorID, k.Fault = 0, 0, "", "hang-before"
+			s.edit(b.instance, `"httpStatus":403,"instance":"host-b","kind":"forbidden"`, `"httpStatus":0,"instance":"host-b","kind":"timeout"`)
+			s.change(capped, func(o *worker.Outcome) { o.Error = &worker.Error{Kind: worker.KindTimeout, Message: "no answer"} })
+		}, []Rule{AmbiguousMissing}},
 		{"called by the owner before", func(s *scene) { s.callOf(died, 0).Effect = 0; s.change(died, certain) }, []Rule{AmbiguousMissing}},
 		{"within the inherited lease", func(s *scene) { s.change(leased, certain) }, []Rule{AmbiguousMissing}},
 		{"no reason", func(s *scene) { s.change(capped, ambiguous) }, []Rule{AmbiguousFalse}},
