@@ -19,7 +19,7 @@ func TestAPermissionLostWhileRequestsFlowStopsCallsAndHeals(t *testing.T) {
 	kafkatest.Require(t)
 	t.Parallel()
 	const batch = 500
-	w, secured := secureWorld(t, 2)
+	w, secured := secureWorld(t, 2, kafkatest.Options{})
 	needed := w.permissions()
 	for _, p := range needed {
 		w.cluster.Allow(kafkaUser, p.acl)

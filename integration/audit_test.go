@@ -2,10 +2,13 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"smscancel/integration/checker"
@@ -24,11 +27,18 @@ type place struct {
 // client library than the worker's.
 func readTopic(t *testing.T, brokers []string, topic string) []*kgo.Record {
 	t.Helper()
-	all, err := history.Read(within(t), topic, kgo.SeedBrokers(brokers...))
-	if err != nil {
-		t.Fatal(err)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := within(t); ; {
+		all, err := history.Read(ctx, topic, kgo.SeedBrokers(brokers...))
+		if err == nil {
+			return all
+		}
+		if !errors.Is(err, kerr.LeaderNotAvailable) || ctx.Err() != nil { // a broker that hung may be leader again in a moment
+			t.Fatal(err)
+		}
+		<-tick.C
 	}
-	return all
 }
 
 // waitForOutcomes waits until the outcome topic holds at least n records.

@@ -1,8 +1,13 @@
 package integration
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/segmentio/kafka-go"
@@ -21,32 +26,52 @@ var lacking = []string{"no-read-outcomes", "no-write-outcomes", "no-read-request
 
 // secureWorld is a world whose workers have to use TLS, a client certificate
 // and SCRAM, and may do only what they are allowed to.
-func secureWorld(t *testing.T, partitions int) (w *world, secured []string) {
+func secureWorld(t *testing.T, partitions int, options kafkatest.Options) (w *world, secured []string) {
 	t.Helper()
 	users := map[string]string{kafkaUser: kafkaPassword}
 	for _, user := range lacking {
 		users[user] = kafkaPassword
 	}
-	cluster := kafkatest.Start(t, kafkatest.Options{Users: users, RequireClientCert: true})
+	options.Users, options.RequireClientCert = users, true
+	cluster := kafkatest.Start(t, options)
 	w = newWorld(t, cluster, partitions, simulator.Options{})
 	secured, w.brokers = w.brokers, cluster.Admin() // the test itself looks from inside
 	return w, secured
 }
 
+// security is what a worker shows the brokers, and knows of them.
+type security struct {
+	mechanism, user, password string
+	ca, cert, key             []byte // in PEM; nil = none
+}
+
+func (w *world) security(mechanism, user, password string) security {
+	w.t.Helper()
+	cert, key := w.cluster.ClientCert()
+	return security{mechanism, user, password, w.cluster.CA(), cert, key}
+}
+
+func (s security) flags(t *testing.T) []string {
+	t.Helper()
+	flags := []string{"--kafka-tls", "--kafka-sasl-mechanism", s.mechanism, "--kafka-username", s.user}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"ca": s.ca, "cert": s.cert, "key": s.key, "password": []byte(s.password + "\n")} {
+		if content == nil {
+			continue
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		flags = append(flags, "--kafka-"+name+"-file", file)
+	}
+	return flags
+}
+
 // securityFlags are those of a worker with a password.
 func (w *world) securityFlags(mechanism, user, password string) []string {
 	w.t.Helper()
-	cert, key := w.cluster.ClientCert()
-	files := map[string][]byte{"kafka-ca.pem": w.cluster.CA(), "cert.pem": cert, "key.pem": key, "password": []byte(password + "\n")}
-	dir := w.t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	return []string{"--kafka-tls", "--kafka-ca-file", filepath.Join(dir, "kafka-ca.pem"),
-		"--kafka-cert-file", filepath.Join(dir, "cert.pem"), "--kafka-key-file", filepath.Join(dir, "key.pem"),
-		"--kafka-sasl-mechanism", mechanism, "--kafka-username", user, "--kafka-password-file", filepath.Join(dir, "password")}
+	return w.security(mechanism, user, password).flags(w.t)
 }
 
 // permission is an ACL and the texts by which the worker names its absence.
@@ -73,12 +98,55 @@ func (w *world) permissions() []permission {
 	}
 }
 
-// Fault: each permission is missing in turn. Promise: the worker stays up and
-// names what it lacks; with all of them, and no right to read topic settings,
-// it does all its work.
-func TestTheWorkerSpeaksTLSAndSCRAM(t *testing.T) {
+// Fault: the brokers speak TLS 1.2 only; each permission is missing in turn; user,
+// password, authority and client certificate are wrong; the broker hangs, so that
+// TLS gets no answer. Promise: the worker stays up and names what is missing or
+// wrong, and no password; with all of it, with each SASL mechanism, and with no
+// right to read topic settings, it does all its work.
+func TestTheWorkerSpeaksTLSAndSASL(t *testing.T) {
 	kafkatest.Require(t)
-	w, secured := secureWorld(t, 2)
+	w, secured := secureWorld(t, 2, kafkatest.Options{OnlyTLS12: true})
+	if _, err := tls.Dial("tcp", secured[0], &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}); err == nil || !strings.Contains(err.Error(), "protocol version") {
+		t.Fatalf("the broker does not refuse TLS 1.3: %v", err)
+	}
+	w.eachMissingPermissionNamesItself(secured)
+	for _, p := range w.permissions() {
+		w.cluster.Allow(kafkaUser, p.acl)
+	}
+	total := 0
+	works := func(r *replica) {
+		t.Helper()
+		w.ask(total, 20)
+		total += 20
+		w.waitForOutcomes(total)
+		w.waitReady(r)
+	}
+	for _, mechanism := range []string{"scram-sha-512", "scram-sha-256", "plain"} {
+		r := w.startAt(secured, mechanism, w.securityFlags(mechanism, kafkaUser, kafkaPassword)...)
+		works(r)
+		r.stop()
+		if r.logged("DescribeConfigs") == 0 {
+			t.Errorf("%s: the worker does not say that it could not check the topics' settings", mechanism)
+		}
+	}
+	flags := w.securityFlags("scram-sha-512", kafkaUser, kafkaPassword)
+	w.cluster.Pause(0)
+	r := w.startAt(secured, "stalled", flags...)
+	w.waitUnready(r, secured[0], "deadline exceeded")
+	w.cluster.Unpause(0)
+	works(r)
+	if longRun {
+		w.cluster.Pause(0)
+		w.waitUnready(r, "not answer")
+		w.cluster.Unpause(0)
+		works(r)
+	}
+	r.stop()
+	w.audit()
+	w.wrongCredentialsNameThemselves(secured)
+}
+
+func (w *world) eachMissingPermissionNamesItself(secured []string) {
 	needed := w.permissions()
 	for i, user := range lacking {
 		for j, p := range needed {
@@ -92,30 +160,36 @@ func TestTheWorkerSpeaksTLSAndSCRAM(t *testing.T) {
 		w.waitReady(r)
 		r.stop()
 	}
-	for _, p := range needed {
-		w.cluster.Allow(kafkaUser, p.acl)
-	}
-	r := w.startAt(secured, "worker", w.securityFlags("scram-sha-512", kafkaUser, kafkaPassword)...)
-	w.waitReady(r)
-	w.waitRunning(r)
-	w.publish(batchOf(0, 40)...)
-	w.waitForOutcomes(40)
-	r.stop()
-	if r.logged("DescribeConfigs") == 0 {
-		t.Error("the worker does not say that it could not check the topics' settings")
-	}
-	r = w.startAt(secured, "other-mechanism", w.securityFlags("scram-sha-256", kafkaUser, kafkaPassword)...)
-	w.publish(batchOf(100, 10)...)
-	w.waitForOutcomes(50)
-	r.stop()
-	w.audit()
+}
 
-	r = w.startAt(secured, "wrong-password", w.securityFlags("scram-sha-512", kafkaUser, "canary-wrong")...)
-	w.waitUnready(r, "SASL Authentication Failed")
-	for _, password := range []string{kafkaPassword, "canary-wrong"} {
-		if r.logged(password) != 0 {
-			t.Errorf("the log contains the password %s", password)
+// wrongCredentialsNameThemselves starts workers with one of them wrong.
+func (w *world) wrongCredentialsNameThemselves(secured []string) {
+	stranger := httptest.NewTLSServer(nil)
+	defer stranger.Close()
+	const wrongPassword = "canary-wrong"
+	for name, c := range map[string]struct {
+		change func(*security)
+		says   []string
+	}{
+		"password":     {func(s *security) { s.password = wrongPassword }, []string{"SASL with broker " + secured[0], "SASL Authentication Failed"}},
+		"user":         {func(s *security) { s.user = "nobody" }, []string{"SASL with broker " + secured[0], "SASL Authentication Failed"}},
+		"authority":    {func(s *security) { s.ca = pemOf(stranger.Certificate()) }, []string{"TLS with broker " + secured[0], "unknown authority"}},
+		"certificate":  {func(s *security) { s.cert, s.key = nil, nil }, []string{secured[0], "certificate"}},
+		"no authority": {func(s *security) { s.ca = nil }, []string{"TLS with broker " + secured[0], "unknown authority"}},
+	} {
+		s := w.security("scram-sha-512", kafkaUser, kafkaPassword)
+		c.change(&s)
+		r := w.startAt(secured, "wrong-"+strings.ReplaceAll(name, " ", "-"), s.flags(w.t)...)
+		w.waitUnready(r, c.says...)
+		r.stop()
+		for _, password := range []string{kafkaPassword, wrongPassword} {
+			if r.logged(password) != 0 {
+				w.t.Errorf("%s: the log contains the password %s", name, password)
+			}
 		}
 	}
-	r.stop()
+}
+
+func pemOf(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }

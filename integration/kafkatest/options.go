@@ -27,6 +27,9 @@ type Options struct {
 	// RequireClientCert makes the listener of Users ask for a certificate too.
 	RequireClientCert bool
 
+	// OnlyTLS12 takes TLS 1.3 away from the listener of Users.
+	OnlyTLS12 bool
+
 	// Detour gives the brokers a second listener whose clients come through
 	// proxies that can break the network: see Cluster.Detour.
 	Detour bool
@@ -56,8 +59,8 @@ func (o *Options) validate() error {
 	if o.Brokers != 1 && o.Brokers != 3 {
 		return fmt.Errorf("%d brokers: only 1 and 3 are supported", o.Brokers)
 	}
-	if o.RequireClientCert && len(o.Users) == 0 {
-		return errors.New("client certificates need users: there is no TLS without them")
+	if (o.RequireClientCert || o.OnlyTLS12) && len(o.Users) == 0 {
+		return errors.New("there is no TLS without users")
 	}
 	if len(o.Users) > 0 && o.Brokers != 1 {
 		return fmt.Errorf("users need a single broker, not %d", o.Brokers)

@@ -136,6 +136,10 @@ func (o *Options) secureEnvironment(env map[string]string, port int) map[string]
 	if o.RequireClientCert {
 		clientAuth = "required"
 	}
+	protocols := "TLSv1.2,TLSv1.3"
+	if o.OnlyTLS12 {
+		protocols = "TLSv1.2"
+	}
 	return map[string]string{
 		"KAFKA_LISTENERS":            env["KAFKA_LISTENERS"] + fmt.Sprintf(",SECURE://:%d", securePort),
 		"KAFKA_ADVERTISED_LISTENERS": env["KAFKA_ADVERTISED_LISTENERS"] + fmt.Sprintf(",SECURE://127.0.0.1:%d", port),
@@ -144,6 +148,8 @@ func (o *Options) secureEnvironment(env map[string]string, port int) map[string]
 		"KAFKA_SSL_KEYSTORE_LOCATION":   keystorePath,
 		"KAFKA_SSL_TRUSTSTORE_TYPE":     "PEM",
 		"KAFKA_SSL_TRUSTSTORE_LOCATION": truststorePath,
+
+		"KAFKA_LISTENER_NAME_SECURE_SSL_ENABLED_PROTOCOLS": protocols,
 
 		// With SASL, Kafka heeds this one only under the listener's name.
 		"KAFKA_LISTENER_NAME_SECURE_SSL_CLIENT_AUTH": clientAuth,
