@@ -11,34 +11,19 @@ import (
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
+
+	"smscancel/integration/notrun"
 )
 
-const (
-	// RequireEnv set to 1 turns a suite that cannot run into a failure.
-	RequireEnv = "SMSCANCEL_REQUIRE_KAFKA"
-	// NotRunEnv names a file that gets one line for every test that was
-	// skipped, so that a run over many packages can say at its end what it
-	// did not do.
-	NotRunEnv = "SMSCANCEL_NOT_RUN_FILE"
+const engineTimeout = 20 * time.Second
 
-	engineTimeout = 20 * time.Second
-)
-
-// Require skips the test when there is no container engine, and fails it when
-// RequireEnv is 1. Every test that needs a broker calls it first.
+// Require skips the test when there is no container engine, or fails it: see
+// notrun. Every test that needs a broker calls it first.
 func Require(tb testing.TB) {
 	tb.Helper()
-	ok, reason := Available()
-	if ok {
-		return
+	if ok, reason := Available(); !ok {
+		notrun.Missing(tb, "real Kafka", reason)
 	}
-	if os.Getenv(RequireEnv) == "1" {
-		tb.Fatalf("real Kafka is required (%s=1): %s", RequireEnv, reason)
-	}
-	if err := noteNotRun(tb.Name(), reason); err != nil {
-		tb.Fatalf("note a test that does not run: %v", err)
-	}
-	tb.Skipf("needs real Kafka: %s", reason)
 }
 
 // Available tells whether a container engine answers, and if not, why. It asks
@@ -81,24 +66,4 @@ func configure() error {
 		}
 	}
 	return nil
-}
-
-// packageDir is where go test starts a package's tests, before one of them
-// changes the directory.
-var packageDir, _ = os.Getwd()
-
-func noteNotRun(test, reason string) error {
-	path := os.Getenv(NotRunEnv)
-	if path == "" {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s\t%s\t%s\n", packageDir, test, reason)
-	if errClose := f.Close(); err == nil {
-		err = errClose
-	}
-	return err
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"smscancel/integration/notrun"
 )
 
 // TestNeedsKafka is what a suite looks like; the tests below run it in a
@@ -14,7 +16,7 @@ func TestNeedsKafka(t *testing.T) { Require(t) }
 
 func TestWithoutAnEngineASuiteIsSkippedAndNoted(t *testing.T) {
 	notes := filepath.Join(t.TempDir(), "not-run")
-	output, err := runWithoutEngine(t, NotRunEnv+"="+notes, RequireEnv+"=")
+	output, err := runWithoutEngine(t, notrun.FileEnv+"="+notes, notrun.RequireEnv+"=")
 	if err != nil || !strings.Contains(output, "--- SKIP: TestNeedsKafka") {
 		t.Fatalf("want a visible skip; error %v, output:\n%s", err, output)
 	}
@@ -29,11 +31,11 @@ func TestWithoutAnEngineASuiteIsSkippedAndNoted(t *testing.T) {
 }
 
 func TestWithoutAnEngineARequiredSuiteFails(t *testing.T) {
-	output, err := runWithoutEngine(t, RequireEnv+"=1", NotRunEnv+"=")
+	output, err := runWithoutEngine(t, notrun.RequireEnv+"=1", notrun.FileEnv+"=")
 	if err == nil || !strings.Contains(output, "--- FAIL: TestNeedsKafka") {
 		t.Fatalf("want a failure; error %v, output:\n%s", err, output)
 	}
-	if !strings.Contains(output, RequireEnv) {
+	if !strings.Contains(output, notrun.RequireEnv) {
 		t.Errorf("the failure does not say why it is one:\n%s", output)
 	}
 }
