@@ -16,22 +16,23 @@ CA_BUNDLE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 
-# Collected during `make test`: every test that was skipped for want of Kafka.
+# Collected during `make test`: every test that was skipped for want of Kafka or spin.
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka faults faults-kafka planted soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-kafka faults faults-kafka model planted soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
 
 help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
-	@echo 'make test-unit    only the tests that need nothing but Go'
+	@echo 'make test-unit    only the tests that need no containers'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
 	@echo 'make planted      the faults against every planted defect, not against a few of them'
+	@echo 'make model        the model of the protocol (integration/model), at full size'
 	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
 	@echo 'make fuzz         every fuzz target in turn, for FUZZTIME [$(FUZZTIME)] each'
 	@echo 'make build        bin/smscancel, static'
@@ -51,11 +52,10 @@ test: vet test-unit test-kafka
 
 test-unit: packages
 	@set -e; packages=$$(cat bin/packages-unit.txt); \
-	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 10m $$packages; fi
+	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 20m $$packages; fi
 
 # One package at a time: each runs brokers of its own.
 test-kafka: packages kafka-image-if-missing
-	@rm -f '$(NOT_RUN)'
 	@set -e; packages=$$(cat bin/packages-kafka.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -count=1 -p 1 -timeout 60m $$packages; fi
 
@@ -72,6 +72,10 @@ faults:
 # The same tests as in every run, with more of everything.
 faults-kafka: kafka-image-if-missing
 	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test $(RACE) -count=1 -timeout 6h -v ./integration
+
+# Every order of events in the model: the configurations of every run, and larger ones.
+model:
+	SMSCANCEL_LONG=1 SMSCANCEL_REQUIRE_KAFKA=1 go test -count=1 -timeout 2h -v ./integration/model
 
 # Every defect of integration/testdata/planted must be caught. Ends with a table.
 planted: kafka-image-if-missing
@@ -110,9 +114,10 @@ fuzz:
 	  done; \
 	done
 
-# Packages whose tests depend on kafkatest, directly or not, and all others.
+# Packages whose tests depend on kafkatest, directly or not, and all others. What
+# a run could not do is noted from here on.
 packages:
-	@mkdir -p bin
+	@mkdir -p bin && rm -f '$(NOT_RUN)'
 	@go list ./... >bin/packages-all.txt
 	@go list -test -f '{{if .ForTest}}{{.ForTest}} {{join .Deps " "}}{{end}}' ./... >bin/packages-deps.txt
 	@grep -E '(^| )smscancel/integration/kafkatest( |$$)' bin/packages-deps.txt | cut -d' ' -f1 | sort -u >bin/packages-kafka.txt
@@ -145,10 +150,10 @@ kafka-image-if-missing:
 vet:
 	go vet ./...
 
-# Tests are skipped in one place only, kafkatest.Require, which takes note of it.
+# Tests are skipped in one place only, notrun.Missing, which takes note of it.
 lint: vet
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
-	@! grep -rnE '\.Skip(f|Now)?\(' --include='*.go' . | grep -v '^./integration/kafkatest/engine.go:'
+	@! grep -rnE '\.Skip(f|Now)?\(' --include='*.go' . | grep -v '^./integration/notrun/notrun.go:'
 	go run $(STATICCHECK) ./...
 
 vuln:

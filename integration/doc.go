@@ -3,6 +3,7 @@
 //
 // Its parts are packages of their own: simulator (the 8x8 API), broker (an
 // embedded Kafka for development and fast tests), kafkatest (real Kafka in
-// containers), history (what a run left in Kafka) and checker, which decides a
-// run. cmd/smscancel imports the first two.
+// containers), notrun (what could not run), history (what a run left in Kafka)
+// and checker, which decides a run; model is the protocol alone, for spin.
+// cmd/smscancel imports the first two.
 package integration
