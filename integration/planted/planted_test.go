@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
@@ -226,21 +227,31 @@ func play(t *testing.T, binary string, from uint64, n int) (broken []string, ran
 // begins marks the line that the campaign writes before each schedule.
 const begins = `"Begin":`
 
-// results is the table for integration/README.md.
+// results is the table for integration/README.md: by rule, which defects it has
+// shown, and after how many schedules.
 type results struct {
-	mu   sync.Mutex
-	rows []string
+	mu     sync.Mutex
+	byRule map[string][]string
 }
 
 func (r *results) add(h *hunt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rows = append(r.rows, fmt.Sprintf("| `%s` | %s | %d |\n", h.defect.Name, cmp.Or(h.rule, "not caught"), h.schedules))
+	if r.byRule == nil {
+		r.byRule = map[string][]string{}
+	}
+	rule := cmp.Or(h.rule, "not caught")
+	r.byRule[rule] = append(r.byRule[rule], fmt.Sprintf("`%s` %d", h.defect.Name, h.schedules))
 }
 
 func (r *results) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	slices.Sort(r.rows)
-	return "| defect | rule | schedules |\n|---|---|---|\n" + strings.Join(r.rows, "")
+	var table strings.Builder
+	fmt.Fprint(&table, "| rule | has shown, after so many schedules |\n|---|---|\n")
+	for _, rule := range slices.Sorted(maps.Keys(r.byRule)) {
+		slices.Sort(r.byRule[rule])
+		fmt.Fprintf(&table, "| `%s` | %s |\n", rule, strings.Join(r.byRule[rule], ", "))
+	}
+	return table.String()
 }
