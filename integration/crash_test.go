@@ -20,6 +20,7 @@ func slow(d time.Duration) simulator.Options {
 // contradicts what the API did.
 func TestEveryRequestHasOneOutcomeWhenAReplicaIsKilled(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total = 20_000
 	w := newWorld(t, kafkatest.Shared(t), 6, slow(3*time.Millisecond))
 	flags := []string{"--concurrency", "64"}
@@ -46,6 +47,7 @@ func TestEveryRequestHasOneOutcomeWhenAReplicaIsKilled(t *testing.T) {
 // no further calls for partitions it lost, every request has one outcome.
 func TestOutcomeIsPublishedOnceWhenAZombieWakes(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total = 4_000
 	w := newWorld(t, kafkatest.Shared(t), 6, slow(300*time.Millisecond))
 	flags := []string{"--concurrency", "100"}

@@ -79,6 +79,7 @@ func TestAMemberEvictedForAnotherTakesOverAnew(t *testing.T) {
 // run. Promise: their appends are refused, and every request has its one outcome.
 func TestOutcomesArePublishedOnceWhenZombiesWakeTogether(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const batch = 1_200
 	w := newWorld(t, kafkatest.Shared(t), 8, slow(100*time.Millisecond))
 	var all []*replica

@@ -59,6 +59,7 @@ type keptHeader struct {
 // same message is a duplicate of the outcome that stands there.
 func TestALedgerOfTheFirstVersionIsReplayed(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	if *writeLedger {
 		writeLedgerV1(t)
 	}

@@ -50,6 +50,7 @@ func edit(pairs ...string) func(string) string {
 // each partition, and the 13 × 5 that were waiting get theirs.
 func TestMetadataThatIsNotOursCountsAsMissing(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const settled, waiting, back = 10, 5, 3
 	parts := len(foreignMetadata)
 	w := newWorld(t, kafkatest.Shared(t), parts, simulator.Options{})

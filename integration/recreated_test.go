@@ -20,6 +20,7 @@ import (
 // offsets included, has an outcome of its own and one call.
 func TestRequestsOfARecreatedTopicHaveTheirOwnOutcomes(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w := newWorld(t, kafkatest.Shared(t), 2, simulator.Options{})
 	r := w.start("worker")
 	total := 0
@@ -66,6 +67,7 @@ func TestRequestsOfARecreatedTopicHaveTheirOwnOutcomes(t *testing.T) {
 // and of the 120 new ones has its own outcome and one call.
 func TestNothingIsSkippedWhenATopicIsRecreatedUnseen(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const old, fresh = 60, 120
 	w := newWorld(t, kafkatest.Shared(t), 1, slow(100*time.Millisecond))
 	w.ask(0, old) // all in one fetch

@@ -13,6 +13,7 @@ import (
 // every record that is skipped is counted.
 func TestResettingOffsetsBackwardsRepeatsNothing(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total, parts = 150, 3
 	w := newWorld(t, kafkatest.Shared(t), parts, simulator.Options{})
 	r := w.start("first")
@@ -53,6 +54,7 @@ func TestResettingOffsetsBackwardsRepeatsNothing(t *testing.T) {
 // else goes on; set back again, they are handled, and nothing twice.
 func TestResettingOffsetsForwardAbandonsRequestsAndNoMore(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w := newWorld(t, kafkatest.Shared(t), 2, simulator.Options{})
 	r := w.start("first")
 	handled := append(w.umidsIn(0, 0, 10), w.umidsIn(1, 0, 10)...)

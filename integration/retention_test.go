@@ -21,6 +21,7 @@ const saysLost = "retention deleted requests before they were handled"
 // have their outcome.
 func TestRequestsDeletedUnderAStoppedWorkerAreCounted(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w := newWorld(t, kafkatest.Shared(t), 2, simulator.Options{})
 	r := w.start("first")
 	w.produce(w.client(), w.requestsFor(w.umidsIn(0, 0, 20)...)...)
@@ -45,6 +46,7 @@ func TestRequestsDeletedUnderAStoppedWorkerAreCounted(t *testing.T) {
 // is lost, and one is counted.
 func TestRequestsThatHadTheirOutcomeAreNotLostToRetention(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w := newWorld(t, kafkatest.Shared(t), 1, simulator.Options{})
 	r := w.startAndHoldTheWatermark(20)
 	r.kill()
@@ -65,6 +67,7 @@ func TestRequestsThatHadTheirOutcomeAreNotLostToRetention(t *testing.T) {
 // been read is not lost.
 func TestRequestsDeletedUnderASlowWorkerAreCounted(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total, deleted = 600, 500
 	w := newWorld(t, kafkatest.Shared(t), 1, slow(100*time.Millisecond))
 	var requests []*kgo.Record
@@ -97,6 +100,7 @@ func TestRequestsDeletedUnderASlowWorkerAreCounted(t *testing.T) {
 // own tool, new requests are handled.
 func TestALedgerCutByRetentionCallsNothingTwice(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w := newWorld(t, kafkatest.Shared(t), 1, simulator.Options{})
 	r := w.startAndHoldTheWatermark(20)
 	r.kill()

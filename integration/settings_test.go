@@ -76,6 +76,7 @@ func (w *world) worksNow(r *replica) {
 // one it waits for, and begins once it is there.
 func TestAWorkerWaitsForAMissingTopic(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	cluster := kafkatest.Shared(t)
 	w := newWorld(t, cluster, 2, simulator.Options{})
 	w.outcomes, w.requests = w.outcomes+".late", w.requests+".late"
@@ -147,6 +148,7 @@ func TestAnotherPartitionCountOfTheOutcomeTopicIsRefused(t *testing.T) {
 // both name the two counts. With a new outcome topic the rest is handled.
 func TestAPartitionAddedToTheOutcomeTopicStopsARunningWorker(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total = 2_000
 	w := newWorld(t, kafkatest.Shared(t), 3, slow(100*time.Millisecond))
 	r := w.start("worker", "--concurrency", "20")

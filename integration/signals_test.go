@@ -14,6 +14,7 @@ import (
 // other calls, and no one twice: 1,500 requests.
 func TestSIGTERMUnderLoadFinishesEveryCall(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total = 1_500
 	w := newWorld(t, kafkatest.Shared(t), 4, slow(200*time.Millisecond))
 	w.ask(0, total)
@@ -40,6 +41,7 @@ func TestSIGTERMUnderLoadFinishesEveryCall(t *testing.T) {
 // outcome.
 func TestASecondSIGTERMEndsAtOnce(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total, hanging = 300, 10
 	w := newWorld(t, kafkatest.Shared(t), 2, hangs(hanging, simulator.Before))
 	r := w.startAndHang(total, hanging, "--drain-timeout", "1h")
@@ -65,6 +67,7 @@ func TestASecondSIGTERMEndsAtOnce(t *testing.T) {
 // ambiguous.
 func TestADrainShorterThanACallLeavesItToTheHeir(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	const total, hanging = 300, 10
 	w := newWorld(t, kafkatest.Shared(t), 2, hangs(hanging, simulator.After))
 	r := w.startAndHang(total, hanging, "--drain-timeout", "6s")
