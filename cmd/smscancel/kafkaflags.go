@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
@@ -21,7 +22,7 @@ type KafkaFlags struct {
 	Brokers            []string `group:"Kafka" placeholder:"HOST:PORT" help:"Bootstrap brokers. Required."`
 	KafkaTLS           bool     `name:"kafka-tls" group:"Kafka" help:"Connect with TLS."`
 	KafkaCAFile        string   `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
-	KafkaCertFile      string   `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate."`
+	KafkaCertFile      string   `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate, read again for each connection."`
 	KafkaKeyFile       string   `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" help:"PEM file of its private key."`
 	KafkaSASLMechanism string   `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
 	KafkaUsername      string   `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
@@ -64,14 +65,44 @@ func (f *KafkaFlags) tls(mistakes *usageError) *tls.Config {
 	case f.KafkaKeyFile == "":
 		mistakes.want(false, "kafka-key-file", "", "it is needed with --kafka-cert-file")
 	default:
-		cert, err := tls.LoadX509KeyPair(f.KafkaCertFile, f.KafkaKeyFile)
+		pair := &keyPair{certFile: f.KafkaCertFile, keyFile: f.KafkaKeyFile}
+		err := pair.read()
 		mistakes.want(err == nil, "kafka-cert-file", f.KafkaCertFile, fmt.Sprint(err))
-		config.Certificates = []tls.Certificate{cert}
+		config.GetClientCertificate = pair.show
 	}
 	if !f.KafkaTLS {
 		return nil
 	}
 	return config
+}
+
+// keyPair is a client certificate in two files. They are read again for each
+// connection, since they are replaced before it expires.
+type keyPair struct {
+	certFile, keyFile string
+
+	mu   sync.Mutex
+	last *tls.Certificate // that could be read
+}
+
+func (p *keyPair) read() error {
+	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = &cert
+	return nil
+}
+
+// show is tls.Config.GetClientCertificate. Between the replacement of one file
+// and the other they do not fit: then the last pair has to do.
+func (p *keyPair) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	p.read() //nolint:errcheck // see above; an expired one is named by the broker
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last, nil
 }
 
 func loadPool(file string) (*x509.CertPool, error) {
