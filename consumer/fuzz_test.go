@@ -65,7 +65,7 @@ func checkMetadata(t *testing.T, m metadata) {
 		}
 		return
 	}
-	if utf8.ValidString(m.ClusterID+m.Outcomes) && !reflect.DeepEqual(*read, m) {
+	if utf8.ValidString(m.ClusterID) && utf8.ValidString(m.Outcomes) && !reflect.DeepEqual(*read, m) {
 		t.Fatalf("%+v became %+v", m, *read)
 	}
 	for _, other := range []int64{m.Offset + 1, m.Offset - 1, -1, 0} {
