@@ -116,8 +116,18 @@ func TestADuplicateIsTheCopyOfTheNewestAnswer(t *testing.T) {
 		{"ambiguous unlike it", func(s *scene) { s.change(repeated, func(o *worker.Outcome) { o.Ambiguous = true }) }, []Rule{WrongDuplicate}},
 		{"outside the window", func(s *scene) {
 			s.run.Setup.Window = time.Millisecond
-			s.change(afterForced, func(o *worker.Outcome) { o.CompletedAt = s.now.Format(worker.TimeFormat) })
+			s.pass(time.Minute)
+			s.settle(b, s.cancel(umid(0)), worker.StatusDuplicate, copyOf(s, forced))
 		}, []Rule{WrongDuplicate}},
+		{"in time when it came, though not when its answer was durable", func(s *scene) {
+			s.run.Setup.Window = 10 * time.Second
+			r := s.cancel(umid(9))
+			s.call(b, r, counted(1))
+			s.settle(b, r, worker.StatusCancelled, count(1))
+			waiting := s.cancel(umid(9))
+			s.pass(time.Minute)
+			s.settle(b, waiting, worker.StatusDuplicate, copyOf(s, r))
+		}, nil},
 		{"of a 404 that it did not wait for", func(s *scene) {
 			s.settle(b, s.cancel(umid(3)), worker.StatusDuplicate, copyOf(s, missing))
 		}, []Rule{WrongDuplicate}},

@@ -146,10 +146,11 @@ func (c *check) within(at int64, answer int32, leaning int64) bool {
 }
 
 // lookedUp is when a duplicate may have found its answer in the window: when its
-// outcome was decided, or, where the answer had to be read back from the ledger,
-// which takes as long as a broker lets it, when the request came.
+// outcome was decided, or when the request came, where it may have waited for the
+// answer of its own owner or where that had to be read back from the ledger; each
+// takes as long as a broker lets it.
 func (c *check) lookedUp(o *outcome, answer int32) int64 {
-	if a := &c.outcomes[answer]; !a.ambiguous && (a.count == 0 || a.count == 1) {
+	if a := &c.outcomes[answer]; a.session != o.session && !a.ambiguous && (a.count == 0 || a.count == 1) {
 		return o.completed
 	}
 	return min(o.completed, c.run.Requests[o.request].Timestamp.UnixMilli())

@@ -28,7 +28,7 @@ func (c *check) triesOf(r *request, o *outcome) tries {
 		return c.triesWithoutLog(r)
 	}
 	s := &c.sessions[o.session]
-	t := tries{exact: true, logged: c.debug[s.process]}
+	t := tries{exact: c.parts[s.part].logs < 2, logged: c.debug[s.process]} // attempts name offsets, not logs
 	for a := r.attempt; a != none; a = c.attempts[a].next {
 		at := &c.attempts[a]
 		if at.process != s.process {

@@ -3,6 +3,7 @@ package schedule
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -62,7 +63,7 @@ func (w *world) recreate(e *Event) {
 	w.mu.Lock()
 	abandoned := len(w.lostBelow[topic]) > 0 // the checker tells offsets apart, not logs
 	w.mu.Unlock()
-	if len(w.behind()) > 0 || abandoned {
+	if len(w.behind()) > 0 || abandoned || w.bearsNoMark(topic) {
 		w.tale.tell("%s is not done, and stays", topic)
 		return
 	}
@@ -78,7 +79,7 @@ func (w *world) recreate(e *Event) {
 	}
 	w.mu.Unlock()
 	time.Sleep(e.For)
-	if err := w.cluster.CreateTopic(topic, int32(w.plan.Setting.Partitions), nil); err != nil {
+	if err := w.createRequests(topic); err != nil {
 		panic(err)
 	}
 	w.tale.tell("%s is created again", topic)
@@ -91,6 +92,18 @@ func (w *world) recreate(e *Event) {
 	if w.client, err = w.newClient(); err != nil {
 		panic(err)
 	}
+}
+
+// bearsNoMark tells whether a partition holds nothing but requests of aborted
+// transactions: a worker cannot tell such a log from the one that follows it.
+func (w *world) bearsNoMark(topic string) bool {
+	commits := w.cluster.GroupInfo(group).Commits[topic]
+	for _, p := range w.cluster.PartitionInfos(topic) {
+		if p.HighWatermark > 0 && !strings.Contains(commits[p.Partition].Metadata, `"last":`) {
+			return true
+		}
+	}
+	return false
 }
 
 // Text is the metadata that an operator's tool leaves beside an offset.

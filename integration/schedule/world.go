@@ -87,7 +87,7 @@ func (w *world) topics() []string { return requestTopics[:w.plan.Setting.Topics]
 
 func (w *world) createTopics() error {
 	for _, topic := range w.topics() {
-		if err := w.cluster.CreateTopic(topic, int32(w.plan.Setting.Partitions), nil); err != nil {
+		if err := w.createRequests(topic); err != nil {
 			return fmt.Errorf("create topic %s: %w", topic, err)
 		}
 	}
@@ -99,6 +99,12 @@ func (w *world) createTopics() error {
 		return fmt.Errorf("create topic %s: %w", outcomeTopic, err)
 	}
 	return nil
+}
+
+// createRequests creates a request topic from which nothing is deleted but by
+// retain: some requests are dated before 1970.
+func (w *world) createRequests(topic string) error {
+	return w.cluster.CreateTopic(topic, int32(w.plan.Setting.Partitions), map[string]string{"retention.ms": "-1"})
 }
 
 func (w *world) startAPI() (err error) {
