@@ -31,6 +31,9 @@ func FuzzParseEntry(f *testing.F) {
 		if e.target != (worker.Target{}) && (e.target.ID != string(key) || e.target.SubAccountID == "") {
 			t.Fatalf("%q with key %q is about %+v", header, key, e.target)
 		}
+		if e.target.Batch && e.target.ID == "" {
+			return // never written: a batch has an id
+		}
 		s := source{topic: string(e.topic), partition: e.partition}
 		again, err := parseEntry(encodeEntry(e.partitions, s, outcomeLike(e)), key)
 		if err != nil || !equal(again, e) {
