@@ -105,6 +105,7 @@ func (w *world) permissions() []permission {
 // right to read topic settings, it does all its work.
 func TestTheWorkerSpeaksTLSAndSASL(t *testing.T) {
 	kafkatest.Require(t)
+	t.Parallel()
 	w, secured := secureWorld(t, 2, kafkatest.Options{OnlyTLS12: true})
 	if _, err := tls.Dial("tcp", secured[0], &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}); err == nil || !strings.Contains(err.Error(), "protocol version") {
 		t.Fatalf("the broker does not refuse TLS 1.3: %v", err)
