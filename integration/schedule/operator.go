@@ -14,13 +14,16 @@ import (
 )
 
 // retain deletes the oldest records of a request partition, as retention does:
-// those that are settled, and N more, which need no outcome.
+// those that are settled, and N more, which need no outcome. Where the topic was
+// made again the commit may be that of its predecessor, and nothing is deleted.
 func (w *world) retain(e *Event) {
 	topic := requestTopics[e.Topic]
-	to := w.committedOffset(topic, int32(e.Partition)) + e.N
 	info := w.cluster.PartitionInfo(topic, int32(e.Partition))
-	to = min(to, info.HighWatermark)
-	if to <= info.LogStartOffset {
+	to := min(w.committedOffset(topic, int32(e.Partition))+e.N, info.HighWatermark)
+	w.mu.Lock()
+	again := w.logs[topic] > 0
+	w.mu.Unlock()
+	if to <= info.LogStartOffset || again {
 		return
 	}
 	if err := w.cluster.DeleteRecords(topic, int32(e.Partition), to); err != nil {

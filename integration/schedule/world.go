@@ -200,7 +200,7 @@ func (w *world) behind() []string {
 			if info != nil {
 				committed = info.Commits[topic][p.Partition].Offset
 			}
-			if committed < p.HighWatermark {
+			if committed != p.HighWatermark { // beyond it: of a log that is gone
 				behind = append(behind, fmt.Sprintf("%s/%d at %d of %d", topic, p.Partition, committed, p.HighWatermark))
 			}
 		}
@@ -287,7 +287,7 @@ func (w *world) publish(rs []Request) {
 	ctx := context.Background()
 	records := make([]*kgo.Record, len(rs))
 	for i, r := range rs {
-		records[i] = &kgo.Record{Topic: requestTopics[r.Topic], Partition: int32(r.Partition), Key: r.Key, Value: r.Value, Timestamp: time.Now().Add(-r.Timestamp)}
+		records[i] = &kgo.Record{Topic: requestTopics[r.Topic], Partition: int32(r.Partition), Key: r.Key, Value: r.Value, Timestamp: w.dated(r)}
 		for _, h := range r.Headers {
 			records[i].Headers = append(records[i].Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
 		}
@@ -310,4 +310,16 @@ func (w *world) publish(rs []Request) {
 	for _, r := range results {
 		w.published = append(w.published, published{evidence(r.Record), w.logs[r.Record.Topic]})
 	}
+}
+
+// dated is the timestamp of a request. Two without one, at the same offset of a
+// topic and of its successor of the same name, would have the same outcomeId.
+func (w *world) dated(r Request) time.Time {
+	at := time.Now().Add(-r.Timestamp)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at.Before(time.UnixMilli(0)) && w.logs[requestTopics[r.Topic]] > 0 {
+		return time.Now()
+	}
+	return at
 }
