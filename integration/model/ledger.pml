@@ -65,7 +65,7 @@
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 #define BIT(n) (1 << (n))
 
-mtype = { idle, confirmed, initialised, fenced, running, draining };
+mtype = { idle, confirmed, initialised, ended, fenced, running, draining };
 
 #define UNSEEN 0	/* a request in a session: not taken yet */
 #define HAND 1		/* taken, no call is out */
@@ -221,12 +221,11 @@ endless: do
 	:: atomic { me.at == idle && me.mine && IN_GROUP -> me.at = confirmed }
 	/* fence.go: InitProducerId, which waits for the transaction before; then an empty transaction */
 	:: atomic { me.at == confirmed && marker == 0 && (calm && GROUPS == 1 || coordinator < TAKEOVERS) ->
-		coordinator++; assert(coordinator < 8);
-		me.epoch = coordinator; me.at = initialised;
-		marker = (IF(NO_MARKER) -> 0 : coordinator) }
-	/* fence.go: the barrier, which a newer epoch at the coordinator ends */
-	:: atomic { me.at == initialised && me.epoch < coordinator -> fail(w) }
-	:: atomic { me.at == initialised && me.epoch == coordinator && (marker == 0 || IF(NO_BARRIER)) -> me.at = fenced }
+		coordinator++; assert(coordinator < 8); me.epoch = coordinator; me.at = initialised }
+	:: atomic { me.at == initialised && me.epoch == coordinator -> marker = (IF(NO_MARKER) -> 0 : me.epoch); me.at = ended }
+	/* fence.go: the barrier; all of it ends when the coordinator knows a newer epoch */
+	:: atomic { (me.at == initialised || me.at == ended) && me.epoch < coordinator -> fail(w) }
+	:: atomic { me.at == ended && me.epoch == coordinator && (marker == 0 || IF(NO_BARRIER)) -> me.at = fenced }
 	/* takeover.go overtaken, inspect */
 	:: atomic { me.at == fenced && EPOCH(store) > me.epoch && !IF(OVERTAKEN) -> fail(w) }
 	:: atomic { me.at == fenced && (EPOCH(store) < me.epoch || IF(OVERTAKEN)) -> inspect(w) }

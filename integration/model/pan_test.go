@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"smscancel/integration/notrun"
 )
@@ -71,7 +72,9 @@ func check(t *testing.T, r run) verdict {
 	if r.liveness {
 		search = append(search, "-a")
 	}
-	return understand(t, must(t, dir, "./pan", search...)) // its exit code is 0 whatever it finds
+	output, cpu := must(t, dir, "./pan", search...) // its exit code is 0 whatever it finds
+	t.Logf("%s; CPU %.0f s", strings.Join(figures.FindAllString(output, -1), "; "), cpu.Seconds())
+	return understand(t, output)
 }
 
 func (r run) configuration() []string {
@@ -144,6 +147,7 @@ func broken(output string) string {
 var (
 	violated   = regexp.MustCompile(`pan:\d+: assertion violated (.*) \(at depth \d+\)`)
 	errorCount = regexp.MustCompile(`errors: (\d+)`)
+	figures    = regexp.MustCompile(`\d+ states, stored|[\d.]+\s+total actual memory usage`)
 	unreached  = regexp.MustCompile(`ledger\.pml:\d+, state \d+, "(.*)"`)
 	incomplete = regexp.MustCompile(`Search not completed|max search depth too small|truncated|out of memory|MEMLIM bound|hash-compaction|bitstate`)
 )
@@ -156,8 +160,8 @@ func need(t *testing.T, tool string) {
 	}
 }
 
-// must runs a tool in a directory and returns its output.
-func must(t *testing.T, dir, tool string, args ...string) string {
+// must runs a tool in a directory and returns its output and the time that it took.
+func must(t *testing.T, dir, tool string, args ...string) (string, time.Duration) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LC_ALL=C")
@@ -165,5 +169,5 @@ func must(t *testing.T, dir, tool string, args ...string) string {
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", tool, strings.Join(args, " "), err, output)
 	}
-	return string(output)
+	return string(output), cmd.ProcessState.UserTime()
 }
