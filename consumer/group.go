@@ -61,7 +61,10 @@ func (c *Consumer) leave(group *kafka.ConsumerGroup) {
 	}
 }
 
-const leaveTimeout = 2 * time.Second
+const (
+	leaveTimeout = 2 * time.Second
+	rejoinPause  = 100 * time.Millisecond // kafka-go makes none after a rebalance, nor after a generation that it knows no error of
+)
 
 // generations serves one generation of the group after another.
 func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) {
@@ -70,8 +73,9 @@ func (c *Consumer) generations(ctx context.Context, group *kafka.ConsumerGroup) 
 		if err != nil && ctx.Err() != nil {
 			return
 		}
-		if err != nil { // kafka-go has backed off already
+		if err != nil {
 			c.troubled(err)
+			worker.Sleep(ctx, rejoinPause)
 			continue
 		}
 		ended := make(chan struct{})
@@ -141,8 +145,9 @@ func (c *Consumer) serve(ctx context.Context, gen *kafka.Generation) {
 		if err != nil && !failing {
 			c.Log.Warn().Err(err).Int32("generation", gen.ID).Msg("commit failed, trying again")
 		}
-		if errors.Is(err, errUnknownEnd) {
-			return // no lease may be raised in this generation any more
+		if errors.Is(err, errUnknownEnd) { // no lease may be raised in this generation any more
+			worker.Sleep(ctx, rejoinPause)
+			return
 		}
 		if failing = err != nil; failing {
 			worker.Sleep(ctx, 100*time.Millisecond)

@@ -337,6 +337,24 @@ func TestCommitOfUnknownEndEndsTheGenerationAndNotTheSession(t *testing.T) {
 	}
 }
 
+// Fault: no commit has a known end for a while. Promise: a member does not rejoin
+// again and again without a pause.
+func TestCommitsOfUnknownEndAreNoReasonToRejoinWithoutAPause(t *testing.T) {
+	s := newStage(t, 1)
+	s.start(newAPI().call)
+	s.committedAt(0, 0)
+	s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RequestTimedOut, Count: -1})
+	joins := s.joins()
+	s.publish(0, 0, 5)
+	first := <-joins
+	for range 4 {
+		<-joins
+	}
+	if sixth := <-joins; sixth.Sub(first) < 5*rejoinPause {
+		t.Errorf("six joins within %s", sixth.Sub(first))
+	}
+}
+
 // Fault: another process fences this one, which its group still gives the
 // partition. Promise: it says so, is unready, and waits ten seconds at least.
 func TestFencedSessionWaitsAndSaysSo(t *testing.T) {
