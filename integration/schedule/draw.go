@@ -175,9 +175,13 @@ func (d *draw) reads(p *Plan) []Event        { return d.ambush(p, readPoints) }
 func (d *draw) commits(p *Plan) []Event      { return d.ambush(p, commitPoints) }
 func (d *draw) membership(p *Plan) []Event   { return d.ambush(p, memberPoints) }
 
-// appends: a batch that is found too large is split, which is safe only if no
-// earlier try of it may have been written.
+// appends: while they are slow, nothing may be taken for written. A batch that is
+// found too large is split, which is safe only if no earlier try of it may have
+// been written.
 func (d *draw) appends(p *Plan) []Event {
+	if d.chance(.15) {
+		return []Event{{Kind: Ambush, Act: Slow, Point: Append, At: d.when(p), Replica: d.someone(p), For: d.between(2*time.Second, 10*time.Second), Times: 1 + d.IntN(20)}}
+	}
 	if !d.chance(.2) {
 		return d.ambush(p, appendPoints)
 	}
