@@ -23,7 +23,7 @@ var (
 	choice    = flag.Uint64("choice", 0, "which few, as an earlier run chose them; 0 = a fresh choice")
 	only      = flag.String("only", "", "hunt these defects, a regular expression")
 	seed      = flag.Uint64("seed", 0, "the first of the fresh seeds; 0 = any")
-	schedules = flag.Int("schedules", 300, "a defect that so many schedules do not show is not caught")
+	schedules = flag.Int("schedules", 500, "a defect that so many schedules do not show is not caught")
 )
 
 const (
