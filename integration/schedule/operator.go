@@ -14,16 +14,12 @@ import (
 )
 
 // retain deletes the oldest records of a request partition, as retention does:
-// those that are settled, and N more, which need no outcome. Where the topic was
-// made again the commit may be that of its predecessor, and nothing is deleted.
+// those that are settled, and N more, which need no outcome.
 func (w *world) retain(e *Event) {
 	topic := requestTopics[e.Topic]
 	info := w.cluster.PartitionInfo(topic, int32(e.Partition))
 	to := min(w.committedOffset(topic, int32(e.Partition))+e.N, info.HighWatermark)
-	w.mu.Lock()
-	again := w.logs[topic] > 0
-	w.mu.Unlock()
-	if to <= info.LogStartOffset || again {
+	if to <= info.LogStartOffset || w.madeAgain(topic) {
 		return
 	}
 	if err := w.cluster.DeleteRecords(topic, int32(e.Partition), to); err != nil {
@@ -33,6 +29,14 @@ func (w *world) retain(e *Event) {
 	if e.N > 0 {
 		w.abandon(topic, e.Partition, to)
 	}
+}
+
+// madeAgain tells whether the commits of a topic may be those of its predecessor
+// of the same name: then they say nothing of what is settled.
+func (w *world) madeAgain(topic string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.logs[topic] > 0
 }
 
 // abandon notes that records below an offset need no outcome.
@@ -149,6 +153,9 @@ func (w *world) reset(e *Event) {
 }
 
 func (w *world) setOffset(topic string, partition int32, by int64, text Text) {
+	if w.madeAgain(topic) {
+		return
+	}
 	log := w.cluster.PartitionInfo(topic, partition)
 	was := w.committedOffset(topic, partition)
 	offset := min(max(was+by, log.LogStartOffset), log.HighWatermark)
