@@ -35,22 +35,26 @@ func TestEveryRequestHasOneOutcomeInAKillLoop(t *testing.T) {
 		all = append(all, r)
 		return r
 	}
-	slots := [2]*replica{spawn(), spawn()}
-	for n := range kills {
-		w.publish(batchOf(n*100, 100)...)
-		i := dice.IntN(len(slots))
+	joined := func(r *replica) {
 		w.eventually("a new member", func() error {
-			if slots[i].logged(`"joined the group"`) == 0 {
+			if r.logged(`"joined the group"`) == 0 {
 				return errNotYet
 			}
 			return nil
 		})
+	}
+	slots := [2]*replica{spawn(), spawn()}
+	for n := range kills {
+		w.publish(batchOf(n*100, 100)...)
+		i := dice.IntN(len(slots))
+		joined(slots[i])
 		<-time.After(time.Duration(dice.IntN(600)) * time.Millisecond)
 		slots[i].kill()
 		slots[i] = spawn()
 	}
 	w.waitForOutcomes(100 * kills)
 	for _, r := range slots {
+		joined(r) // before it listens to signals, SIGTERM just ends it
 		r.stop()
 	}
 	found := w.audit()

@@ -73,9 +73,11 @@ func newRelay(t *testing.T, brokers []string, partitions int, requests int64) *r
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := kadm.NewClient(client).CreateTopic(t.Context(), int32(partitions), -1, nil, outcomes); err != nil {
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(t.Context(), int32(partitions), -1, nil, outcomes); err != nil {
 		t.Fatalf("create %s: %v", outcomes, err)
 	}
+	awaitLeaders(t, admin, outcomes, partitions)
 	transport := &kafka.Transport{MetadataTopics: []string{outcomes}}
 	t.Cleanup(transport.CloseIdleConnections)
 	api := &kafka.Client{Addr: kafka.TCP(brokers...), Transport: transport}
@@ -83,6 +85,22 @@ func newRelay(t *testing.T, brokers []string, partitions int, requests int64) *r
 		Client: api, Records: &records.Client{Transport: transport, Addr: api.Addr}, Topic: outcomes,
 		Partitions: partitions, ClusterID: "relay", Metrics: metrics.New(), Log: zerolog.Nop(),
 	}}
+}
+
+// awaitLeaders waits until every partition of a new topic has a leader that knows it.
+func awaitLeaders(t *testing.T, admin *kadm.Client, topic string, partitions int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err == nil && ends.Error() == nil && len(ends[topic]) == partitions {
+			return
+		}
+		if worker.Sleep(ctx, 50*time.Millisecond) != nil {
+			t.Fatalf("the leaders of %s: %v, %v", topic, err, ends.Error())
+		}
+	}
 }
 
 // run gives one partition to owner after owner, until one writes the last outcome.
