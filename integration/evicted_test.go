@@ -13,6 +13,18 @@ import (
 // patientFlags are those of a worker whose calls may take as long as a pause.
 var patientFlags = []string{"--concurrency", "20", "--attempt-timeout", "1h"}
 
+// paused is a world with one worker that stands still with calls in hand, a
+// quarter of its requests called.
+func paused(t *testing.T, total, parts int) (*world, *replica) {
+	w := newWorld(t, kafkatest.Shared(t), parts, slow(20*time.Millisecond))
+	r := w.start("worker", patientFlags...)
+	w.waitRunning(r)
+	w.ask(0, total)
+	w.awaitCalls(int64(total / 4))
+	r.signal(syscall.SIGSTOP)
+	return w, r
+}
+
 // Fault: the only member is paused, calls in hand, until the group has evicted
 // it; then it goes on and is given the same partitions. Promise: nobody has owned
 // them meanwhile, so it keeps its sessions: of 1,000 requests each has its one
@@ -21,12 +33,7 @@ func TestAMemberEvictedAloneKeepsItsPartitions(t *testing.T) {
 	kafkatest.Require(t)
 	t.Parallel()
 	const total, parts = 1_000, 3
-	w := newWorld(t, kafkatest.Shared(t), parts, slow(20*time.Millisecond))
-	r := w.start("worker", patientFlags...)
-	w.waitRunning(r)
-	w.ask(0, total)
-	w.awaitCalls(total / 4)
-	r.signal(syscall.SIGSTOP)
+	w, r := paused(t, total, parts)
 	w.waitForMembers(0)
 	r.signal(syscall.SIGCONT)
 	w.waitForOutcomes(total)
@@ -51,12 +58,7 @@ func TestAMemberEvictedForAnotherTakesOverAnew(t *testing.T) {
 	kafkatest.Require(t)
 	t.Parallel()
 	const total, parts = 1_000, 3
-	w := newWorld(t, kafkatest.Shared(t), parts, slow(20*time.Millisecond))
-	r := w.start("worker", patientFlags...)
-	w.waitRunning(r)
-	w.ask(0, total)
-	w.awaitCalls(total / 4)
-	r.signal(syscall.SIGSTOP)
+	w, r := paused(t, total, parts)
 	another := w.start("another", patientFlags...)
 	w.waitRunning(another)
 	w.awaitCalls(total / 2)
