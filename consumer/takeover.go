@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -98,7 +99,7 @@ func (t *takeover) settle(ctx context.Context, ledger Ledger) (*session, error) 
 		start: t.offset, fenced: t.fenced,
 		part: &worker.Partition{
 			Handler: t.c.Handler, ClusterID: t.c.ClusterID, Topic: t.tp.topic, Partition: t.tp.partition,
-			Ledger: ledger, Index: t.c.newIndex(),
+			Lane: slices.Index(t.c.Topics, t.tp.topic), Ledger: ledger, Index: t.c.newIndex(),
 		},
 	}
 	found := 0

@@ -177,7 +177,7 @@ func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
 		if err := j.p.Permit.Wait(ctx, j.base.Record.Offset); err != nil {
 			return admission.Pass{}, err
 		}
-		pass, err := j.p.Admission.Wait(ctx, admission.Ticket{SubAccountID: j.request.SubAccountID})
+		pass, err := j.p.Admission.Wait(ctx, j.ticket())
 		if err != nil {
 			return admission.Pass{}, err
 		}
@@ -188,6 +188,20 @@ func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
 		paused = pass.Paused
 		pass.Done()
 	}
+}
+
+// defaultDue is when a request without scheduledAt counts as due, after its
+// record's timestamp.
+const defaultDue = 10 * time.Minute
+
+// ticket says how urgent the call is. That never changes: who comes back from a
+// retry, or without a permit, keeps its place.
+func (j *Job) ticket() admission.Ticket {
+	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken}
+	if t.Due, t.Dated = j.request.Deadline, !j.request.Deadline.IsZero(); !t.Dated {
+		t.Due = j.timestamp.Add(defaultDue)
+	}
+	return t
 }
 
 // attempt makes one call. Its error is that of a context that ended under it.

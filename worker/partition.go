@@ -79,6 +79,7 @@ type Partition struct {
 	ClusterID string
 	Topic     string
 	Partition int
+	Lane      int // of the topic; 0 has the highest priority
 	Ledger    Ledger
 	Permit    Permit
 	Index     *dedupe.Index

@@ -2,10 +2,29 @@
 // a token of the sub-account and a token of the total together, at the moment
 // of sending. It makes no calls and knows no requests; package worker asks it
 // before every attempt.
+//
+// # Who goes first
+//
+// A higher lane goes before a lower one; a lane with work gets one admission of
+// 16 all the same. Within a lane a call whose deadline is less than a minute
+// away goes before the others, the earliest deadline first, whatever its
+// sub-account: such a call can come too late. Where no deadline is near,
+// the sub-accounts take turns, and each sends first what is due first. Turns and
+// not deadlines decide between sub-accounts there, because otherwise
+// the backlog of one would stand before every request of another that is due
+// later, and its trouble would be theirs. Even against near deadlines every
+// fourth admission of a lane goes by turn.
+//
+// Only deadlines that requests name can be near. Requests without one are due
+// 10 minutes after they were made, which orders them among the others; when that
+// time is over nothing is lost, and a backlog of them must not keep a real
+// deadline from being met.
+//
+// A sub-account that may not go, for want of a token or because of a pause,
+// stands in no lane until it may, and blocks nobody.
 package admission
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -28,11 +47,14 @@ type Config struct {
 // Ticket asks for one call.
 type Ticket struct {
 	SubAccountID string
+	Lane         int       // 0 goes first
+	Due          time.Time // who is due first goes first
+	Dated        bool      // Due is a deadline, after which the call is useless; else it only orders
+	Arrival      time.Time // decides between those that are due at once
 }
 
-// Admission is the scheduler. Waiters of a sub-account are served in the order
-// they came, sub-accounts in turn; one that is paused or lacks tokens blocks
-// no other. It is safe for concurrent use and has no goroutine of its own.
+// Admission is the scheduler. It is safe for concurrent use and has no
+// goroutine of its own.
 type Admission struct {
 	concurrency   int
 	retryAfterMax time.Duration
@@ -41,10 +63,11 @@ type Admission struct {
 	rates    rates
 	total    *bucket
 	inFlight int
+	entered  uint64                 // waiters so far
 	subs     map[string]*subAccount // those with waiters, calls, a pause or a bucket not full
-	ready    list.List              // of *subAccount: have waiters, and may have a token; in turn
-	sleeping wakeQueue              // have waiters, wait for a pause's end or a token
-	idle     wakeQueue              // have neither waiters nor calls; forgotten when their time comes
+	lanes    []*lane                // queues of the sub-accounts that may go
+	sleeping heapOf[*subAccount]    // have waiters, wait for a pause's end or a token
+	idle     heapOf[*subAccount]    // have neither waiters nor calls; forgotten when their time comes
 	alarm    alarm
 }
 
@@ -55,6 +78,8 @@ func New(cfg Config) *Admission {
 		retryAfterMax: cfg.RetryAfterMax,
 		rates:         newRates(cfg.RatePerSubAccount, cfg.RateTotal, cfg.OverridesPerSubAccount),
 		subs:          make(map[string]*subAccount),
+		sleeping:      newHeap(wakesSooner, subAccountIndex),
+		idle:          newHeap(wakesSooner, subAccountIndex),
 	}
 	if a.concurrency <= 0 {
 		a.concurrency = defaultConcurrency
@@ -74,7 +99,7 @@ func (a *Admission) Wait(ctx context.Context, t Ticket) (Pass, error) {
 	if err := ctx.Err(); err != nil {
 		return Pass{}, err
 	}
-	w, pass := a.enter(t.SubAccountID)
+	w, pass := a.enter(t)
 	if w == nil {
 		return pass, nil
 	}
@@ -87,22 +112,20 @@ func (a *Admission) Wait(ctx context.Context, t Ticket) (Pass, error) {
 }
 
 // enter admits at once if nobody is ahead, else it queues a waiter.
-func (a *Admission) enter(id string) (*waiter, Pass) {
+func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
 	a.forgetIdle(now)
-	s := a.subAccount(id)
-	if a.ready.Len() == 0 && s.waiters.Len() == 0 && !s.pause.active(now) && a.inFlight < a.concurrency {
+	s := a.subAccount(t.SubAccountID)
+	if s.waiting == 0 && !s.pause.active(now) && a.inFlight < a.concurrency && a.nextLane() == nil {
 		if ok, _ := a.takeTokens(s, now); ok {
 			return nil, a.admit(s)
 		}
 	}
-	w := &waiter{sub: s, pausedBefore: s.pause.total(now), admitted: make(chan struct{})}
-	w.element = s.waiters.PushBack(w)
-	if s.waiters.Len() == 1 {
-		a.enqueue(s)
-	}
+	a.entered++
+	w := &waiter{ticket: t, entered: a.entered, index: -1, pausedBefore: s.pause.total(now), admitted: make(chan struct{})}
+	a.join(s, w)
 	a.dispatch(now)
 	return w, Pass{}
 }
@@ -113,7 +136,7 @@ func (a *Admission) abandon(w *waiter) Pass {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	s := w.sub
+	s := w.queue.sub
 	paused := s.pause.total(now) - w.pausedBefore
 	if w.pass.grant != nil {
 		paused = w.pass.Paused
@@ -122,9 +145,9 @@ func (a *Admission) abandon(w *waiter) Pass {
 		a.release(w.pass.grant, now)
 		return Pass{Paused: paused}
 	}
-	s.waiters.Remove(w.element)
-	if s.waiters.Len() == 0 {
-		a.dequeue(s)
+	a.leave(w)
+	if s.waiting == 0 {
+		a.sleeping.remove(s)
 		a.rest(s, now)
 	}
 	a.dispatch(now)
@@ -143,11 +166,10 @@ func (a *Admission) Pause(subAccountID string, d time.Duration) {
 	a.forgetIdle(now)
 	s := a.subAccount(subAccountID)
 	s.pause.extend(now, min(d, a.retryAfterMax))
-	if s.waiters.Len() == 0 {
+	if s.waiting == 0 {
 		a.rest(s, now)
 		return
 	}
-	a.dequeue(s)
 	a.sleep(s, s.pause.end)
 	a.dispatch(now)
 }
@@ -161,12 +183,12 @@ func (a *Admission) SetRates(perSubAccount, total float64, overrides map[string]
 	a.total = a.total.withRate(now, a.rates.total)
 	for _, s := range a.subs {
 		s.bucket = s.bucket.withRate(now, a.rates.of(s.id))
-		if s.waiters.Len() == 0 {
+		if s.waiting == 0 {
 			a.rest(s, now)
 		}
 	}
-	for a.sleeping.Len() > 0 {
-		a.enqueue(a.sleeping.pop())
+	for a.sleeping.len() > 0 {
+		a.wakeUp(a.sleeping.pop())
 	}
 	a.dispatch(now)
 }

@@ -40,9 +40,8 @@ func mustBeEmpty(t *testing.T, a *Admission) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.subs) != 0 || a.ready.Len() != 0 || a.sleeping.Len() != 0 || a.idle.Len() != 0 {
-		t.Errorf("left over: %d sub-accounts, %d ready, %d sleeping, %d idle",
-			len(a.subs), a.ready.Len(), a.sleeping.Len(), a.idle.Len())
+	if len(a.subs) != 0 || a.nextLane() != nil || a.sleeping.len() != 0 || a.idle.len() != 0 {
+		t.Errorf("left over: %d sub-accounts, %d sleeping, %d idle", len(a.subs), a.sleeping.len(), a.idle.len())
 	}
 	if !a.alarm.at.IsZero() {
 		t.Error("alarm still set")
@@ -231,7 +230,7 @@ func TestAGrantAtTheInstantOfCancellationIsGivenBack(t *testing.T) {
 		a := New(Config{Concurrency: 1, RatePerSubAccount: 1, RateTotal: 1})
 		holder := mustWait(t, a, "a")
 		elapse(time.Minute) // both buckets full
-		w, _ := a.enter("a")
+		w, _ := a.enter(Ticket{SubAccountID: "a"})
 		if w == nil {
 			t.Fatal("admitted beyond the slots")
 		}
@@ -346,12 +345,12 @@ func TestNobodyJumpsTheQueueWhenTheTimerIsLate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := New(Config{RateTotal: 1})
 				mustWait(t, a, "a").Done()
-				first, _ := a.enter("a")
+				first, _ := a.enter(Ticket{SubAccountID: "a"})
 				a.mu.Lock()
 				a.alarm.stop() // late for ever
 				a.mu.Unlock()
 				elapse(time.Second) // there is one token now
-				second, _ := a.enter(other)
+				second, _ := a.enter(Ticket{SubAccountID: other})
 				if first.pass.grant == nil || second == nil || second.pass.grant != nil {
 					t.Fatal("the one who came last went first")
 				}

@@ -3,35 +3,41 @@ package admission
 import "time"
 
 // This file is the scheduler proper. Every function runs under a.mu. A
-// sub-account with waiters stands in exactly one of ready and sleeping, one
-// without waiters and calls in idle or nowhere.
+// sub-account with waiters either sleeps or has its queues in the lanes; one
+// without waiters and calls is in idle or nowhere.
 
 // dispatch admits whoever may go now and sets the alarm for the next who may.
 func (a *Admission) dispatch(now time.Time) {
-	for a.sleeping.due(now) {
-		a.enqueue(a.sleeping.pop())
+	for a.sleeping.len() > 0 && !a.sleeping.first().wakeAt.After(now) {
+		a.wakeUp(a.sleeping.pop())
 	}
 	var next time.Time
-	for a.inFlight < a.concurrency && a.ready.Len() > 0 {
-		s := a.ready.Front().Value.(*subAccount)
+	for a.inFlight < a.concurrency {
+		l := a.nextLane()
+		if l == nil {
+			break
+		}
+		q := l.next(now)
+		s := q.sub
 		if s.pause.active(now) {
-			a.dequeue(s)
 			a.sleep(s, s.pause.end)
 			continue
 		}
 		ok, wait := a.takeTokens(s, now)
 		if ok {
-			a.admitFirst(s, now)
+			a.admitFirst(q, now)
 			continue
 		}
 		if wait.total {
 			next = now.Add(wait.d) // nobody else can go before either
 			break
 		}
-		a.dequeue(s)
 		a.sleep(s, now.Add(wait.d))
 	}
-	a.alarm.set(now, earlier(next, a.sleeping.next()))
+	if s := a.sleeping.first(); s != nil {
+		next = earlier(next, s.wakeAt)
+	}
+	a.alarm.set(now, next)
 }
 
 // shortage says which bucket lacks a token, and for how long.
@@ -53,17 +59,15 @@ func (a *Admission) takeTokens(s *subAccount, now time.Time) (bool, shortage) {
 	return true, shortage{}
 }
 
-// admitFirst lets the first waiter of s go, and puts s last in turn.
-func (a *Admission) admitFirst(s *subAccount, now time.Time) {
-	w := s.waiters.Remove(s.waiters.Front()).(*waiter)
-	w.pass = a.admit(s)
-	w.pass.Paused = s.pause.total(now) - w.pausedBefore
+// admitFirst lets the first waiter of q go, and puts q last in turn.
+func (a *Admission) admitFirst(q *queue, now time.Time) {
+	w := q.first(now)
+	q.lane.served(w, now)
+	a.leave(w)
+	a.pass(q.lane)
+	w.pass = a.admit(q.sub)
+	w.pass.Paused = q.sub.pause.total(now) - w.pausedBefore
 	close(w.admitted)
-	if s.waiters.Len() == 0 {
-		a.dequeue(s)
-	} else {
-		a.ready.MoveToBack(s.turn)
-	}
 }
 
 // admit takes a slot.
@@ -86,24 +90,40 @@ func (a *Admission) release(g *grant, now time.Time) {
 	a.dispatch(now)
 }
 
-// enqueue puts s, which has waiters, last in turn.
-func (a *Admission) enqueue(s *subAccount) {
+// join queues a waiter.
+func (a *Admission) join(s *subAccount, w *waiter) {
 	a.idle.remove(s)
-	s.turn = a.ready.PushBack(s)
+	q := s.queue(a.lane(w.ticket.Lane))
+	q.add(w)
+	s.waiting++
+	if q.turn == nil && !a.sleeping.has(s) {
+		q.lane.add(q)
+	}
 }
 
-// dequeue takes s out of ready or sleeping.
-func (a *Admission) dequeue(s *subAccount) {
-	if s.turn != nil {
-		a.ready.Remove(s.turn)
-		s.turn = nil
+// leave takes a waiter out.
+func (a *Admission) leave(w *waiter) {
+	w.queue.remove(w)
+	w.queue.sub.waiting--
+}
+
+// wakeUp puts the queues of s, which does not sleep any more, last in turn.
+func (a *Admission) wakeUp(s *subAccount) {
+	for _, q := range s.queues {
+		if q.len() > 0 && q.turn == nil {
+			q.lane.add(q)
+		}
+	}
+}
+
+// sleep lets s stand aside until a time.
+func (a *Admission) sleep(s *subAccount, until time.Time) {
+	for _, q := range s.queues {
+		q.lane.remove(q)
 	}
 	a.sleeping.remove(s)
-}
-
-// sleep puts s, which is in no queue, aside until a time.
-func (a *Admission) sleep(s *subAccount, until time.Time) {
-	a.sleeping.push(s, until)
+	s.wakeAt = until
+	a.sleeping.add(s)
 }
 
 // wake is called when the alarm rings.
@@ -120,33 +140,4 @@ func earlier(x, y time.Time) time.Time {
 		return y
 	}
 	return x
-}
-
-// alarm is one timer, set to the next moment at which somebody may go.
-type alarm struct {
-	ring  func()
-	timer *time.Timer
-	at    time.Time // zero when it is not set
-}
-
-// set leaves a timer that rings early enough as it is: to ring in vain is
-// cheaper than to set it with every admission.
-func (t *alarm) set(now, at time.Time) {
-	switch {
-	case at.IsZero():
-		t.stop()
-	case !t.at.IsZero() && !at.Before(t.at):
-	case t.timer == nil:
-		t.at, t.timer = at, time.AfterFunc(at.Sub(now), t.ring)
-	default:
-		t.at = at
-		t.timer.Reset(at.Sub(now))
-	}
-}
-
-func (t *alarm) stop() {
-	if !t.at.IsZero() {
-		t.timer.Stop()
-		t.at = time.Time{}
-	}
 }

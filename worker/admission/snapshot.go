@@ -45,7 +45,7 @@ func (a *Admission) Snapshot() Snapshot {
 		SubAccounts: []SubAccountSnapshot{},
 	}
 	for _, s := range a.subs {
-		if s.waiters.Len() > 0 || s.inFlight > 0 || s.pause.active(now) {
+		if s.waiting > 0 || s.inFlight > 0 || s.pause.active(now) {
 			snap.SubAccounts = append(snap.SubAccounts, a.describe(s, now))
 		}
 	}
@@ -54,7 +54,7 @@ func (a *Admission) Snapshot() Snapshot {
 }
 
 func (a *Admission) describe(s *subAccount, now time.Time) SubAccountSnapshot {
-	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiters.Len(), InFlight: s.inFlight, Rate: a.rates.of(s.id)}
+	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Rate: a.rates.of(s.id)}
 	if s.pause.active(now) {
 		d.PausedUntil = s.pause.end
 	}
@@ -71,10 +71,10 @@ func (a *Admission) Waiting() Waiting {
 func (a *Admission) waiting(now time.Time) Waiting {
 	var w Waiting
 	for _, s := range a.subs {
-		switch n := s.waiters.Len(); {
+		switch n := s.waiting; {
 		case s.pause.active(now):
 			w.Pause += n
-		case s.turn != nil && a.inFlight >= a.concurrency:
+		case !a.sleeping.has(s) && a.inFlight >= a.concurrency:
 			w.Slot += n
 		default:
 			w.Limit += n

@@ -1,9 +1,6 @@
 package admission
 
-import (
-	"container/list"
-	"time"
-)
+import "time"
 
 // subAccount is the state of one sub-account. It lives as long as it matters:
 // see rest.
@@ -11,21 +8,27 @@ type subAccount struct {
 	id       string
 	bucket   *bucket
 	pause    pause
-	waiters  list.List // of *waiter, first come first
+	queues   []*queue // one for each lane in which it has had waiters
+	waiting  int
 	inFlight int
 
-	turn   *list.Element // in Admission.ready, or nil
-	wakeAt time.Time     // in one wakeQueue, or
-	index  int           // -1
+	wakeAt time.Time // in Admission.sleeping or .idle
+	index  int       // -1 = in neither
 }
 
-// waiter is one blocked Wait.
-type waiter struct {
-	sub          *subAccount
-	element      *list.Element
-	pausedBefore time.Duration
-	admitted     chan struct{} // closed once pass is set
-	pass         Pass
+func wakesSooner(x, y *subAccount) bool  { return x.wakeAt.Before(y.wakeAt) }
+func subAccountIndex(s *subAccount) *int { return &s.index }
+
+// queue returns the queue in a lane, made if need be.
+func (s *subAccount) queue(l *lane) *queue {
+	for _, q := range s.queues {
+		if q.lane == l {
+			return q
+		}
+	}
+	q := newQueue(s, l)
+	s.queues = append(s.queues, q)
+	return q
 }
 
 // subAccount returns the state of a sub-account, made if need be.
@@ -42,7 +45,7 @@ func (a *Admission) subAccount(id string) *subAccount {
 // for as long as its state differs from that of a new one. Ids come with the
 // requests, so their number knows no bound.
 func (a *Admission) rest(s *subAccount, now time.Time) {
-	if s.waiters.Len() > 0 || s.inFlight > 0 {
+	if s.waiting > 0 || s.inFlight > 0 {
 		return
 	}
 	a.idle.remove(s)
@@ -51,7 +54,8 @@ func (a *Admission) rest(s *subAccount, now time.Time) {
 		until = s.pause.end
 	}
 	if until.After(now) {
-		a.idle.push(s, until)
+		s.wakeAt = until
+		a.idle.add(s)
 		return
 	}
 	delete(a.subs, s.id)
@@ -59,7 +63,7 @@ func (a *Admission) rest(s *subAccount, now time.Time) {
 
 // forgetIdle drops what rest has left behind.
 func (a *Admission) forgetIdle(now time.Time) {
-	for a.idle.due(now) {
+	for a.idle.len() > 0 && !a.idle.first().wakeAt.After(now) {
 		delete(a.subs, a.idle.pop().id)
 	}
 }
