@@ -89,6 +89,7 @@ type Consumer struct {
 	entered  int32                             // the last generation that this member took part in
 	assigned map[topicPartition]bool
 	claimed  map[topicPartition]bool // when it joined last
+	sessions int                     // partitions whose takeover is complete and whose session is not over
 	stopping bool
 	trouble  string          // why there is no generation; empty when there is one
 	said     map[string]bool // troubles since then that were logged

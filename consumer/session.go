@@ -69,6 +69,7 @@ func (s *session) open() {
 	s.admit, s.stopAdmit = context.WithCancel(s.work)
 	s.part.Permit = s
 	s.part.Open()
+	s.c.count(1)
 }
 
 // run fetches and handles records until the session fails or is told to drain,
@@ -145,6 +146,7 @@ func (s *session) close() {
 	s.jobs.Wait()
 	s.ledger.Close()
 	s.share.leave()
+	s.c.count(-1)
 }
 
 var (

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"smscancel/worker/admission"
 	"smscancel/worker/dedupe"
-	"smscancel/worker/status"
 )
 
 // Job is one record in hand. It keeps nothing of the record's bytes.
@@ -112,147 +110,6 @@ func (j *Job) duplicate(answer *Outcome) *Outcome {
 	return &o
 }
 
-// call attempts the cancellation until the API's answer is final or the
-// request's limits are reached.
-func (j *Job) call(admit, work context.Context) (*Outcome, error) {
-	wait := admit
-	if deadline := j.request.Deadline; !deadline.IsZero() {
-		var cancel context.CancelFunc
-		wait, cancel = context.WithDeadline(admit, deadline)
-		defer cancel()
-	}
-	var retry *retries
-	var last *Error
-	for {
-		pass, err := j.admission(wait)
-		if j.expired(admit, wait) {
-			pass.Done()
-			return j.decided(StatusExpired, nil, last), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		retry = j.clock(retry, pass.Paused)
-		verdict, err := j.attempt(work, pass)
-		if err != nil {
-			return nil, err
-		}
-		if !verdict.Retry {
-			return j.decided(verdict.Status, verdict.Count, verdict.Err), nil
-		}
-		last = verdict.Err
-		if verdict.RetryAfter > 0 { // the sub-account waits, and the message is not charged
-			j.p.Admission.Pause(j.request.SubAccountID, verdict.RetryAfter)
-			continue
-		}
-		delay, ok := retry.next(time.Now())
-		if !ok {
-			return j.decided(StatusFailed, nil, last), nil
-		}
-		if err := j.pause(wait, delay); err != nil && !j.expired(admit, wait) {
-			return nil, err
-		}
-	}
-}
-
-// clock starts the retry clock with the first attempt, or with the moment the
-// record was taken in hand if it waited for an earlier one of its message, and
-// leaves out the time spent behind a pause.
-func (j *Job) clock(r *retries, paused time.Duration) *retries {
-	if r == nil && !j.turn.Waits() {
-		return j.p.Retry.begin(time.Now())
-	}
-	if r == nil {
-		r = j.p.Retry.begin(j.taken)
-	}
-	r.paused += paused
-	return r
-}
-
-// admission waits until a call may go out: lease and ledger first, so that
-// nobody waits for them with a slot in hand.
-func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
-	var paused time.Duration
-	for {
-		if err := j.p.Permit.Wait(ctx, j.base.Record.Offset); err != nil {
-			return admission.Pass{}, err
-		}
-		pass, err := j.p.Admission.Wait(ctx, j.ticket())
-		if err != nil {
-			return admission.Pass{}, err
-		}
-		pass.Paused += paused
-		if j.p.Permit.Holds(j.base.Record.Offset) {
-			return pass, nil
-		}
-		paused = pass.Paused
-		pass.Done()
-	}
-}
-
-// defaultDue is when a request without scheduledAt counts as due, after its
-// record's timestamp.
-const defaultDue = 10 * time.Minute
-
-// ticket says how urgent the call is. That never changes: who comes back from a
-// retry, or without a permit, keeps its place.
-func (j *Job) ticket() admission.Ticket {
-	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken}
-	if t.Due, t.Dated = j.request.Deadline, !j.request.Deadline.IsZero(); !t.Dated {
-		t.Due = j.timestamp.Add(defaultDue)
-	}
-	return t
-}
-
-// attempt makes one call. Its error is that of a context that ended under it.
-func (j *Job) attempt(work context.Context, pass admission.Pass) (Verdict, error) {
-	defer pass.Done()
-	started := time.Now()
-	m := j.p.Metrics
-	m.InFlight.Inc()
-	v := j.p.Caller.Cancel(work, j.request.Target, j.request.TraceParent, j.request.TraceState)
-	m.InFlight.Dec()
-	if v.NoCall {
-		return v, nil
-	}
-	j.attempts++
-	if j.first.IsZero() {
-		j.first = started
-	}
-	m.Called(httpStatus(v), string(kind(v.Err)), time.Since(started))
-	j.open = j.open || v.Open
-	j.logAttempt(started, v)
-	j.note(v.Err)
-	if err := work.Err(); err != nil && v.Retry {
-		return v, err
-	}
-	return v, nil
-}
-
-// note keeps an error for the operator to see. A 404 or 400 is the answer to a
-// question, not trouble.
-func (j *Job) note(e *Error) {
-	if e == nil || e.Kind == KindNotFound || e.Kind == KindInvalidRequest {
-		return
-	}
-	j.p.Recent.Add(status.Error{Time: time.Now(), SubAccountID: j.request.SubAccountID, Kind: string(e.Kind),
-		Code: e.Code, ErrorID: e.ErrorID, HTTPStatus: e.HTTPStatus, Message: e.Message})
-}
-
-func (j *Job) pause(ctx context.Context, d time.Duration) error {
-	waiting := j.p.Metrics.Waiting.WithLabelValues("retry")
-	waiting.Inc()
-	defer waiting.Dec()
-	return Sleep(ctx, d)
-}
-
-// expired tells whether the deadline has passed, by the wall clock or, where
-// that was set back, by the timer of wait.
-func (j *Job) expired(admit, wait context.Context) bool {
-	return !j.request.Deadline.IsZero() &&
-		(!time.Now().Before(j.request.Deadline) || wait.Err() != nil && admit.Err() == nil)
-}
-
 // decided is the outcome of a request that was called, or would have been.
 func (j *Job) decided(status Status, count *int, err *Error) *Outcome {
 	o := *j.base
@@ -311,35 +168,9 @@ func (j *Job) log(o *Outcome) {
 		Str("status", string(o.Status)).Int("attempts", o.Attempts).Str("outcomeId", o.OutcomeID).Msg("outcome")
 }
 
-// logAttempt tells how one call went: an outcome has only the last one's error.
-func (j *Job) logAttempt(started time.Time, v Verdict) {
-	line := j.p.Log.Debug()
-	if !line.Enabled() {
-		return
-	}
-	o := j.base
-	line = line.Str("topic", o.Source.Topic).Int("partition", o.Source.Partition).Int64("offset", o.Source.Offset).
-		Str("requestId", o.RequestID).Int("attempt", j.attempts).Str("startedAt", FormatTime(started)).
-		Dur("took", time.Since(started)).Int("httpStatus", httpStatus(v)).Bool("open", v.Open)
-	if v.Err != nil {
-		line = line.Str("kind", string(v.Err.Kind)).Str("errorId", v.Err.ErrorID).Str("error", v.Err.Message)
-	}
-	line.Msg("attempt")
-}
-
 func kind(e *Error) Kind {
 	if e == nil {
 		return ""
 	}
 	return e.Kind
-}
-
-func httpStatus(v Verdict) int {
-	switch {
-	case v.Err != nil:
-		return v.Err.HTTPStatus
-	case v.Count != nil:
-		return 200
-	}
-	return 0
 }

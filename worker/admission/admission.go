@@ -62,6 +62,7 @@ type Admission struct {
 	mu       sync.Mutex
 	rates    rates
 	total    *bucket
+	used     meter
 	inFlight int
 	entered  uint64                 // waiters so far
 	subs     map[string]*subAccount // those with waiters, calls, a pause or a bucket not full
@@ -76,7 +77,7 @@ func New(cfg Config) *Admission {
 	a := &Admission{
 		concurrency:   cfg.Concurrency,
 		retryAfterMax: cfg.RetryAfterMax,
-		rates:         newRates(cfg.RatePerSubAccount, cfg.RateTotal, cfg.OverridesPerSubAccount),
+		rates:         newRates(cfg.RatePerSubAccount, cfg.RateTotal, cfg.OverridesPerSubAccount, 1),
 		subs:          make(map[string]*subAccount),
 		sleeping:      newHeap(wakesSooner, subAccountIndex),
 		idle:          newHeap(wakesSooner, subAccountIndex),
@@ -87,7 +88,7 @@ func New(cfg Config) *Admission {
 	if a.retryAfterMax <= 0 {
 		a.retryAfterMax = defaultRetryAfterMax
 	}
-	a.total = newBucket(a.rates.total)
+	a.total = newBucket(a.rates.own(a.rates.total))
 	a.alarm.ring = a.wake
 	return a
 }
@@ -120,7 +121,7 @@ func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 	s := a.subAccount(t.SubAccountID)
 	if s.waiting == 0 && !s.pause.active(now) && a.inFlight < a.concurrency && a.nextLane() == nil {
 		if ok, _ := a.takeTokens(s, now); ok {
-			return nil, a.admit(s)
+			return nil, a.admit(s, now)
 		}
 	}
 	a.entered++
@@ -139,11 +140,9 @@ func (a *Admission) abandon(w *waiter) Pass {
 	s := w.queue.sub
 	paused := s.pause.total(now) - w.pausedBefore
 	if w.pass.grant != nil {
-		paused = w.pass.Paused
-		a.total.refund(now)
-		s.bucket.refund(now)
-		a.release(w.pass.grant, now)
-		return Pass{Paused: paused}
+		a.conclude(w.pass.grant, Result{Kind: NotSent}, now)
+		a.release(s, now)
+		return Pass{Paused: w.pass.Paused}
 	}
 	a.leave(w)
 	if s.waiting == 0 {
@@ -154,35 +153,41 @@ func (a *Admission) abandon(w *waiter) Pass {
 	return Pass{Paused: paused}
 }
 
-// Pause lets no call of the sub-account go out for d, at most RetryAfterMax.
-// Of several pauses the one that ends last holds.
-func (a *Admission) Pause(subAccountID string, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	a.forgetIdle(now)
-	s := a.subAccount(subAccountID)
+// pause lets no call of the sub-account go out for d, at most retryAfterMax. Of
+// several pauses the one that ends last holds.
+func (a *Admission) pause(s *subAccount, d time.Duration, now time.Time) {
 	s.pause.extend(now, min(d, a.retryAfterMax))
-	if s.waiting == 0 {
-		a.rest(s, now)
-		return
+	if s.waiting > 0 {
+		a.sleep(s, s.pause.end)
 	}
-	a.sleep(s, s.pause.end)
-	a.dispatch(now)
 }
 
 // SetRates replaces all rates, as in Config. Waiters are judged anew at once.
 func (a *Admission) SetRates(perSubAccount, total float64, overrides map[string]float64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.setRates(newRates(perSubAccount, total, overrides, a.rates.share))
+}
+
+// SetShare tells which part of all partitions is in this process's hands, from 0
+// to 1; it is 1 at first. The process keeps to that part of every rate, so that all
+// processes together keep to the rates: whoever gives a partition away tells so
+// before the next owner has it.
+func (a *Admission) SetShare(share float64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rates := a.rates
+	if rates.share = min(max(share, 0), 1); rates.share != a.rates.share {
+		a.setRates(rates)
+	}
+}
+
+func (a *Admission) setRates(r rates) {
 	now := time.Now()
-	a.rates = newRates(perSubAccount, total, overrides)
-	a.total = a.total.withRate(now, a.rates.total)
+	a.rates = r
+	a.total = a.total.withRate(now, r.own(r.total))
 	for _, s := range a.subs {
-		s.bucket = s.bucket.withRate(now, a.rates.of(s.id))
+		s.bucket = s.bucket.withRate(now, r.of(s.id))
 		if s.waiting == 0 {
 			a.rest(s, now)
 		}

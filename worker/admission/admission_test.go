@@ -20,6 +20,20 @@ func elapse(d time.Duration) {
 	synctest.Wait()
 }
 
+// answered is the usual end of a call.
+var answered = Result{Kind: Answered}
+
+// pauseFor is what a Retry-After does to a sub-account.
+func pauseFor(a *Admission, id string, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	s := a.subAccount(id)
+	a.pause(s, d, now)
+	a.rest(s, now)
+	a.dispatch(now)
+}
+
 func mustWait(t *testing.T, a *Admission, sub string) Pass {
 	t.Helper()
 	p, err := a.Wait(t.Context(), Ticket{SubAccountID: sub})
@@ -52,7 +66,7 @@ func TestCallsBeyondTheConcurrencyWaitForASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{Concurrency: 2})
 		first := mustWait(t, a, "a")
-		mustWait(t, a, "b").Done()
+		mustWait(t, a, "b").Done(answered)
 		second := mustWait(t, a, "b")
 		third := make(chan Pass)
 		go func() { third <- mustWait(t, a, "c") }()
@@ -60,9 +74,9 @@ func TestCallsBeyondTheConcurrencyWaitForASlot(t *testing.T) {
 		if got := a.Waiting(); got != (Waiting{Slot: 1}) {
 			t.Fatalf("waiting %+v, want one for a slot", got)
 		}
-		first.Done()
-		(<-third).Done()
-		second.Done()
+		first.Done(answered)
+		(<-third).Done(answered)
+		second.Done(answered)
 		mustBeEmpty(t, a)
 	})
 }
@@ -73,14 +87,14 @@ func TestDoneCountsOnceForAllCopiesOfAPass(t *testing.T) {
 		p := mustWait(t, a, "a")
 		other := mustWait(t, a, "a")
 		replica := p
-		p.Done()
-		p.Done()
-		replica.Done()
+		p.Done(answered)
+		p.Done(answered)
+		replica.Done(answered)
 		if got := a.Snapshot().InFlight; got != 1 {
 			t.Errorf("in flight %d, want 1", got)
 		}
-		Pass{}.Done() // of a failed wait: nothing to give back
-		other.Done()
+		Pass{}.Done(answered) // of a failed wait: nothing to give back
+		other.Done(answered)
 		mustBeEmpty(t, a)
 	})
 }
@@ -104,7 +118,7 @@ func TestSlotCapHoldsUnderRealConcurrency(t *testing.T) {
 					}
 					inFlight.Add(-1)
 				}
-				p.Done()
+				p.Done(answered)
 				cancel()
 			}
 		})
@@ -127,11 +141,11 @@ func TestWaitersOfASubAccountGoInTheirOrder(t *testing.T) {
 			go func() {
 				p := mustWait(t, a, "a")
 				order = append(order, i) // one slot: never two at once
-				p.Done()
+				p.Done(answered)
 			}()
 			synctest.Wait() // it stands in line before the next comes
 		}
-		blocker.Done()
+		blocker.Done(answered)
 		elapse(10 * time.Second)
 		if len(order) != 50 || !slices.IsSorted(order) {
 			t.Errorf("order %v", order)
@@ -150,14 +164,14 @@ func TestSubAccountsTakeTurns(t *testing.T) {
 				go func() {
 					p := mustWait(t, a, sub)
 					order = append(order, sub)
-					p.Done()
+					p.Done(answered)
 				}()
 				synctest.Wait()
 			}
 		}
 		join("a", 1000)
 		join("b", 3) // came last, behind a thousand
-		blocker.Done()
+		blocker.Done(answered)
 		synctest.Wait()
 		if got := slices.Index(order, "b"); got != 1 {
 			t.Errorf("the other sub-account's first call was number %d, want 1", got)
@@ -173,12 +187,12 @@ func TestASubAccountThatCannotGoBlocksNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{Concurrency: 10, OverridesPerSubAccount: map[string]float64{"slow": 0.1}})
 		ctx, cancel := context.WithCancel(t.Context())
-		a.Pause("paused", time.Minute)
+		pauseFor(a, "paused", time.Minute)
 		for range 100 {
 			go a.Wait(ctx, Ticket{SubAccountID: "paused"})
 			go func() {
 				if p, err := a.Wait(ctx, Ticket{SubAccountID: "slow"}); err == nil {
-					p.Done()
+					p.Done(answered)
 				}
 			}()
 		}
@@ -188,7 +202,7 @@ func TestASubAccountThatCannotGoBlocksNoOther(t *testing.T) {
 		}
 		start := time.Now()
 		for range 1000 {
-			mustWait(t, a, "free").Done()
+			mustWait(t, a, "free").Done(answered)
 		}
 		if d := time.Since(start); d != 0 {
 			t.Errorf("calls of a free sub-account took %v", d)
@@ -208,7 +222,7 @@ func TestACancelledWaitTakesNothing(t *testing.T) {
 			t.Fatalf("error %v", err)
 		}
 		start := time.Now()
-		mustWait(t, a, "a").Done()
+		mustWait(t, a, "a").Done(answered)
 		if d := time.Since(start); d != 0 {
 			t.Errorf("a token was gone: waited %v", d)
 		}
@@ -217,7 +231,7 @@ func TestACancelledWaitTakesNothing(t *testing.T) {
 		if _, err := a.Wait(ctx, Ticket{SubAccountID: "a"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("error %v", err)
 		}
-		mustWait(t, a, "a").Done()
+		mustWait(t, a, "a").Done(answered)
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("next call after %v, want 1s", d)
 		}
@@ -234,13 +248,13 @@ func TestAGrantAtTheInstantOfCancellationIsGivenBack(t *testing.T) {
 		if w == nil {
 			t.Fatal("admitted beyond the slots")
 		}
-		holder.Done()
+		holder.Done(answered)
 		if w.pass.grant == nil {
 			t.Fatal("not admitted with a free slot")
 		}
 		a.abandon(w) // the context ended before the grant was seen
 		start := time.Now()
-		mustWait(t, a, "a").Done()
+		mustWait(t, a, "a").Done(answered)
 		if d := time.Since(start); d != 0 {
 			t.Errorf("the token was lost: waited %v", d)
 		}
@@ -265,13 +279,13 @@ func TestRandomCancellationsLeakNothing(t *testing.T) {
 					return
 				}
 				<-time.After(hold)
-				p.Done()
+				p.Done(answered)
 			})
 			if rng.IntN(4) == 0 {
 				elapse(5 * time.Millisecond)
 			}
 			if rng.IntN(100) == 0 {
-				a.Pause(sub, 50*time.Millisecond)
+				pauseFor(a, sub, 50*time.Millisecond)
 			}
 		}
 		wg.Wait()
@@ -284,7 +298,7 @@ func TestMemoryIsBoundedByActiveSubAccounts(t *testing.T) {
 		a := New(Config{Concurrency: 10, RatePerSubAccount: 1800})
 		most := 0
 		for i := range 20_000 {
-			mustWait(t, a, fmt.Sprintf("sub-%d", i)).Done()
+			mustWait(t, a, fmt.Sprintf("sub-%d", i)).Done(answered)
 			most = max(most, len(a.subs))
 			if i%10 == 0 {
 				elapse(time.Millisecond)
@@ -300,7 +314,7 @@ func TestMemoryIsBoundedByActiveSubAccounts(t *testing.T) {
 func TestWithoutLimitsASubAccountIsForgottenAtOnce(t *testing.T) {
 	a := New(Config{})
 	for i := range 1000 {
-		mustWait(t, a, fmt.Sprint(i)).Done()
+		mustWait(t, a, fmt.Sprint(i)).Done(answered)
 	}
 	if len(a.subs) != 0 {
 		t.Errorf("%d sub-accounts remembered", len(a.subs))
@@ -312,8 +326,8 @@ func TestSnapshotTellsWhatEachSubAccountDoes(t *testing.T) {
 		a := New(Config{Concurrency: 2, RatePerSubAccount: 40, RateTotal: 500, OverridesPerSubAccount: map[string]float64{"b": 7}})
 		ctx, cancel := context.WithCancel(t.Context())
 		p := mustWait(t, a, "b")
-		mustWait(t, a, "gone").Done()
-		a.Pause("a", time.Minute)
+		mustWait(t, a, "gone").Done(answered)
+		pauseFor(a, "a", time.Minute)
 		until := time.Now().Add(time.Minute)
 		go a.Wait(ctx, Ticket{SubAccountID: "a"})
 		synctest.Wait()
@@ -334,7 +348,7 @@ func TestSnapshotTellsWhatEachSubAccountDoes(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		p.Done()
+		p.Done(answered)
 		mustBeEmpty(t, a)
 	})
 }
@@ -344,7 +358,7 @@ func TestNobodyJumpsTheQueueWhenTheTimerIsLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := New(Config{RateTotal: 1})
-				mustWait(t, a, "a").Done()
+				mustWait(t, a, "a").Done(answered)
 				first, _ := a.enter(Ticket{SubAccountID: "a"})
 				a.mu.Lock()
 				a.alarm.stop() // late for ever
@@ -354,9 +368,9 @@ func TestNobodyJumpsTheQueueWhenTheTimerIsLate(t *testing.T) {
 				if first.pass.grant == nil || second == nil || second.pass.grant != nil {
 					t.Fatal("the one who came last went first")
 				}
-				first.pass.Done()
+				first.pass.Done(answered)
 				<-second.admitted
-				second.pass.Done()
+				second.pass.Done(answered)
 				mustBeEmpty(t, a)
 			})
 		})
@@ -366,9 +380,9 @@ func TestNobodyJumpsTheQueueWhenTheTimerIsLate(t *testing.T) {
 func TestATokenIsNotSpentWhenTheTotalHasNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{RatePerSubAccount: 0.01, RateTotal: 1})
-		mustWait(t, a, "a").Done() // the total's only token
+		mustWait(t, a, "a").Done(answered) // the total's only token
 		start := time.Now()
-		mustWait(t, a, "b").Done() // tried while the total had none
+		mustWait(t, a, "b").Done(answered) // tried while the total had none
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("admitted after %v, want 1s: its own token was gone", d)
 		}

@@ -11,7 +11,7 @@ func BenchmarkNoLimits(b *testing.B) {
 	a := New(Config{})
 	for b.Loop() {
 		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
-		p.Done()
+		p.Done(answered)
 	}
 }
 
@@ -19,7 +19,7 @@ func BenchmarkLimitsNotReached(b *testing.B) {
 	a := New(Config{RatePerSubAccount: 1e9, RateTotal: 1e9})
 	for b.Loop() {
 		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
-		p.Done()
+		p.Done(answered)
 	}
 }
 
@@ -36,7 +36,7 @@ func BenchmarkCrowd(b *testing.B) {
 				wg.Go(func() {
 					for range b.N/callers + 1 {
 						p, _ := a.Wait(context.Background(), Ticket{SubAccountID: id})
-						p.Done()
+						p.Done(answered)
 					}
 				})
 			}

@@ -65,28 +65,26 @@ func (a *Admission) admitFirst(q *queue, now time.Time) {
 	q.lane.served(w, now)
 	a.leave(w)
 	a.pass(q.lane)
-	w.pass = a.admit(q.sub)
+	w.pass = a.admit(q.sub, now)
 	w.pass.Paused = q.sub.pause.total(now) - w.pausedBefore
 	close(w.admitted)
 }
 
 // admit takes a slot.
-func (a *Admission) admit(s *subAccount) Pass {
+func (a *Admission) admit(s *subAccount, now time.Time) Pass {
 	a.inFlight++
 	s.inFlight++
+	s.used.add(now)
+	a.used.add(now)
 	a.idle.remove(s)
-	return Pass{grant: &grant{admission: a, sub: s}}
+	return Pass{grant: &grant{admission: a, sub: s, sent: now}}
 }
 
-// release gives a slot back, once.
-func (a *Admission) release(g *grant, now time.Time) {
-	if g.done {
-		return
-	}
-	g.done = true
+// release gives a slot back.
+func (a *Admission) release(s *subAccount, now time.Time) {
 	a.inFlight--
-	g.sub.inFlight--
-	a.rest(g.sub, now)
+	s.inFlight--
+	a.rest(s, now)
 	a.dispatch(now)
 }
 

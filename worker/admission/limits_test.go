@@ -58,14 +58,14 @@ func randomArrivals(t *testing.T, seed uint64) {
 				p := mustWait(t, a, sub)
 				log.add(sub)
 				<-time.After(10 * time.Millisecond)
-				p.Done()
+				p.Done(answered)
 			})
 		}
 		switch rng.IntN(40) {
 		case 0:
 			elapse(time.Duration(rng.IntN(1500)) * time.Millisecond) // a lull: buckets fill
 		case 1:
-			a.Pause(sub, time.Duration(rng.IntN(700))*time.Millisecond)
+			pauseFor(a, sub, time.Duration(rng.IntN(700))*time.Millisecond)
 		default:
 			elapse(time.Duration(rng.IntN(3_000_000)))
 		}
@@ -114,7 +114,7 @@ func saturate(t *testing.T, limit float64, total bool) {
 				}
 				log.add(sub)
 				<-time.After(time.Millisecond)
-				p.Done()
+				p.Done(answered)
 			}
 		})
 	}
@@ -131,12 +131,12 @@ func saturate(t *testing.T, limit float64, total bool) {
 func TestNewRatesHoldForThoseWhoWaitAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{RatePerSubAccount: 0.001})
-		mustWait(t, a, "a").Done()
+		mustWait(t, a, "a").Done(answered)
 		start := time.Now()
 		done := make(chan time.Duration)
 		for range 3 {
 			go func() {
-				mustWait(t, a, "a").Done()
+				mustWait(t, a, "a").Done(answered)
 				done <- time.Since(start)
 			}()
 		}
@@ -148,7 +148,7 @@ func TestNewRatesHoldForThoseWhoWaitAlready(t *testing.T) {
 				t.Errorf("call %d after %v, want %v", i, got, want)
 			}
 		}
-		go func() { mustWait(t, a, "a").Done(); done <- 0 }()
+		go func() { mustWait(t, a, "a").Done(answered); done <- 0 }()
 		synctest.Wait()
 		a.SetRates(0, 0, nil)
 		<-done

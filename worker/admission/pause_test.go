@@ -10,16 +10,16 @@ import (
 func TestAPauseHoldsTheSubAccountAndIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{})
-		a.Pause("a", 3*time.Second)
+		pauseFor(a, "a", 3*time.Second)
 		if p := mustWait(t, a, "b"); p.Paused != 0 {
 			t.Errorf("another sub-account was paused %v", p.Paused)
 		} else {
-			p.Done()
+			p.Done(answered)
 		}
 		start := time.Now()
 		elapse(time.Second)
 		p := mustWait(t, a, "a")
-		p.Done()
+		p.Done(answered)
 		if d := time.Since(start); d != 3*time.Second {
 			t.Errorf("admitted after %v, want 3s", d)
 		}
@@ -37,11 +37,11 @@ func TestTimeBehindALimitOrASlotIsNotPausedTime(t *testing.T) {
 		got := make(chan Pass)
 		go func() { got <- mustWait(t, a, "a") }()
 		elapse(500 * time.Millisecond)
-		a.Pause("a", 2*time.Second)
+		pauseFor(a, "a", 2*time.Second)
 		elapse(5 * time.Second)
-		first.Done()
+		first.Done(answered)
 		p := <-got
-		p.Done()
+		p.Done(answered)
 		if p.Paused != 2*time.Second {
 			t.Errorf("Paused %v, want 2s", p.Paused)
 		}
@@ -64,11 +64,11 @@ func TestThePauseThatEndsLastHolds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := New(Config{RetryAfterMax: 10 * time.Second})
 				for _, d := range c.pauses {
-					a.Pause("a", d)
+					pauseFor(a, "a", d)
 				}
 				start := time.Now()
 				p := mustWait(t, a, "a")
-				p.Done()
+				p.Done(answered)
 				if d := time.Since(start); d != c.want || p.Paused != c.want {
 					t.Errorf("admitted after %v with Paused %v, want %v", d, p.Paused, c.want)
 				}
@@ -81,16 +81,16 @@ func TestThePauseThatEndsLastHolds(t *testing.T) {
 func TestAPauseReachesThoseWhoWaitAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{RatePerSubAccount: 1})
-		mustWait(t, a, "a").Done()
+		mustWait(t, a, "a").Done(answered)
 		start := time.Now()
 		got := make(chan Pass)
 		go func() { got <- mustWait(t, a, "a") }()
 		synctest.Wait()
-		a.Pause("a", 2*time.Second)
+		pauseFor(a, "a", 2*time.Second)
 		elapse(time.Second)
-		a.Pause("a", 4*time.Second) // prolonged while they wait
+		pauseFor(a, "a", 4*time.Second) // prolonged while they wait
 		p := <-got
-		p.Done()
+		p.Done(answered)
 		if d := time.Since(start); d != 5*time.Second || p.Paused != 5*time.Second {
 			t.Errorf("admitted after %v with Paused %v, want 5s", d, p.Paused)
 		}
@@ -101,14 +101,14 @@ func TestAPauseReachesThoseWhoWaitAlready(t *testing.T) {
 func TestACancelledWaitTellsItsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{})
-		a.Pause("a", time.Minute)
+		pauseFor(a, "a", time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		p, err := a.Wait(ctx, Ticket{SubAccountID: "a"})
 		if err == nil || p.Paused != time.Second {
 			t.Errorf("Paused %v, error %v", p.Paused, err)
 		}
-		p.Done()
+		p.Done(answered)
 		mustBeEmpty(t, a)
 	})
 }
@@ -116,7 +116,7 @@ func TestACancelledWaitTellsItsPause(t *testing.T) {
 func TestPausesOfSubAccountsWithoutWorkAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{})
-		a.Pause("a", time.Second)
+		pauseFor(a, "a", time.Second)
 		if got := a.Snapshot().SubAccounts; len(got) != 1 || got[0].PausedUntil.IsZero() {
 			t.Errorf("snapshot %+v", got)
 		}

@@ -38,7 +38,7 @@ func (q *queueing) join(name string, n int, ticket Ticket) {
 			q.sent = append(q.sent, name) // one slot: never two at once
 			q.wait[name] = time.Since(start)
 			<-time.After(10 * time.Millisecond)
-			p.Done()
+			p.Done(answered)
 		}()
 		synctest.Wait() // it stands in line before the next comes
 	}
@@ -46,7 +46,7 @@ func (q *queueing) join(name string, n int, ticket Ticket) {
 
 // run lets all go and returns the order.
 func (q *queueing) run() []string {
-	q.blocker.Done()
+	q.blocker.Done(answered)
 	mustBeEmpty(q.t, q.a)
 	return q.sent
 }
@@ -106,7 +106,7 @@ func TestAHigherLaneGoesBeforeABacklogOfALowerOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueueing(t)
 		q.join("bulk", 1000, ticket("a", 1, 24*time.Hour))
-		q.blocker.Done()
+		q.blocker.Done(answered)
 		elapse(5 * time.Millisecond)
 		for i := range 20 { // while the backlog is under way
 			name := fmt.Sprint("interactive", i)

@@ -41,11 +41,11 @@ func (a *Admission) Snapshot() Snapshot {
 		Concurrency: a.concurrency,
 		InFlight:    a.inFlight,
 		Waiting:     a.waiting(now),
-		RateTotal:   a.rates.total,
+		RateTotal:   a.total.allowed(now),
 		SubAccounts: []SubAccountSnapshot{},
 	}
 	for _, s := range a.subs {
-		if s.waiting > 0 || s.inFlight > 0 || s.pause.active(now) {
+		if s.waiting > 0 || s.inFlight > 0 || s.pause.active(now) || s.bucket.reduced(now) {
 			snap.SubAccounts = append(snap.SubAccounts, a.describe(s, now))
 		}
 	}
@@ -54,7 +54,7 @@ func (a *Admission) Snapshot() Snapshot {
 }
 
 func (a *Admission) describe(s *subAccount, now time.Time) SubAccountSnapshot {
-	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Rate: a.rates.of(s.id)}
+	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Rate: s.bucket.allowed(now)}
 	if s.pause.active(now) {
 		d.PausedUntil = s.pause.end
 	}

@@ -7,6 +7,7 @@ import "time"
 type subAccount struct {
 	id       string
 	bucket   *bucket
+	used     meter
 	pause    pause
 	queues   []*queue // one for each lane in which it has had waiters
 	waiting  int
