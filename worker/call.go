@@ -92,7 +92,7 @@ const defaultDue = 10 * time.Minute
 // ticket says how urgent the call is. That never changes: who comes back from a
 // retry, or without a permit, keeps its place.
 func (j *Job) ticket() admission.Ticket {
-	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken}
+	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken, Retry: j.attempts > 0}
 	if t.Due, t.Dated = j.request.Deadline, !j.request.Deadline.IsZero(); !t.Dated {
 		t.Due = j.timestamp.Add(defaultDue)
 	}

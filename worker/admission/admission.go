@@ -51,6 +51,7 @@ type Ticket struct {
 	Due          time.Time // who is due first goes first
 	Dated        bool      // Due is a deadline, after which the call is useless; else it only orders
 	Arrival      time.Time // decides between those that are due at once
+	Retry        bool      // an attempt for this message was made before
 }
 
 // Admission is the scheduler. It is safe for concurrent use and has no
@@ -62,6 +63,8 @@ type Admission struct {
 	mu       sync.Mutex
 	rates    rates
 	total    *bucket
+	budget   budget
+	door     door // of the destination
 	used     meter
 	inFlight int
 	entered  uint64                 // waiters so far
@@ -119,16 +122,23 @@ func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 	now := time.Now()
 	a.forgetIdle(now)
 	s := a.subAccount(t.SubAccountID)
-	if s.waiting == 0 && !s.pause.active(now) && a.inFlight < a.concurrency && a.nextLane() == nil {
+	if a.mayGo(s, t, now) {
 		if ok, _ := a.takeTokens(s, now); ok {
-			return nil, a.admit(s, now)
+			return nil, a.admit(s, t.Retry, now)
 		}
 	}
 	a.entered++
-	w := &waiter{ticket: t, entered: a.entered, index: -1, pausedBefore: s.pause.total(now), admitted: make(chan struct{})}
+	w := &waiter{ticket: t, entered: a.entered, index: -1, stoppedBefore: a.stoppedFor(s, now), admitted: make(chan struct{})}
 	a.join(s, w)
 	a.dispatch(now)
 	return w, Pass{}
+}
+
+// mayGo tells whether a call may go ahead without waiting, but for a token.
+func (a *Admission) mayGo(s *subAccount, t Ticket, now time.Time) bool {
+	retry := a.budget.wait(now) == 0
+	return s.waiting == 0 && a.inFlight < a.concurrency && (retry || !t.Retry) && a.nextLane(retry) == nil &&
+		!s.door.opensAt(now).After(now) && !a.door.opensAt(now).After(now)
 }
 
 // abandon takes back a waiter whose context ended, and what it was given if
@@ -138,7 +148,6 @@ func (a *Admission) abandon(w *waiter) Pass {
 	defer a.mu.Unlock()
 	now := time.Now()
 	s := w.queue.sub
-	paused := s.pause.total(now) - w.pausedBefore
 	if w.pass.grant != nil {
 		a.conclude(w.pass.grant, Result{Kind: NotSent}, now)
 		a.release(s, now)
@@ -150,16 +159,7 @@ func (a *Admission) abandon(w *waiter) Pass {
 		a.rest(s, now)
 	}
 	a.dispatch(now)
-	return Pass{Paused: paused}
-}
-
-// pause lets no call of the sub-account go out for d, at most retryAfterMax. Of
-// several pauses the one that ends last holds.
-func (a *Admission) pause(s *subAccount, d time.Duration, now time.Time) {
-	s.pause.extend(now, min(d, a.retryAfterMax))
-	if s.waiting > 0 {
-		a.sleep(s, s.pause.end)
-	}
+	return Pass{Paused: a.stoppedFor(s, now) - w.stoppedBefore}
 }
 
 // SetRates replaces all rates, as in Config. Waiters are judged anew at once.

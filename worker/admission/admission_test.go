@@ -54,7 +54,7 @@ func mustBeEmpty(t *testing.T, a *Admission) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.subs) != 0 || a.nextLane() != nil || a.sleeping.len() != 0 || a.idle.len() != 0 {
+	if len(a.subs) != 0 || a.nextLane(true) != nil || a.sleeping.len() != 0 || a.idle.len() != 0 {
 		t.Errorf("left over: %d sub-accounts, %d sleeping, %d idle", len(a.subs), a.sleeping.len(), a.idle.len())
 	}
 	if !a.alarm.at.IsZero() {

@@ -11,33 +11,42 @@ func (a *Admission) dispatch(now time.Time) {
 	for a.sleeping.len() > 0 && !a.sleeping.first().wakeAt.After(now) {
 		a.wakeUp(a.sleeping.pop())
 	}
-	var next time.Time
-	for a.inFlight < a.concurrency {
-		l := a.nextLane()
-		if l == nil {
-			break
-		}
-		q := l.next(now)
-		s := q.sub
-		if s.pause.active(now) {
-			a.sleep(s, s.pause.end)
-			continue
-		}
-		ok, wait := a.takeTokens(s, now)
-		if ok {
-			a.admitFirst(q, now)
-			continue
-		}
-		if wait.total {
-			next = now.Add(wait.d) // nobody else can go before either
-			break
-		}
-		a.sleep(s, now.Add(wait.d))
-	}
+	next := a.admitAll(now)
 	if s := a.sleeping.first(); s != nil {
 		next = earlier(next, s.wakeAt)
 	}
 	a.alarm.set(now, next)
+}
+
+// admitAll returns when somebody may go for whom nobody sleeps; zero if nobody.
+func (a *Admission) admitAll(now time.Time) time.Time {
+	for a.inFlight < a.concurrency {
+		wait := a.budget.wait(now)
+		l := a.nextLane(wait == 0)
+		switch at := a.door.opensAt(now); {
+		case l == nil && a.nextLane(true) == nil:
+			return time.Time{}
+		case at.After(now):
+			return at
+		case l == nil:
+			return now.Add(wait)
+		}
+		q := l.next(now, wait == 0)
+		if at := q.sub.door.opensAt(now); at.After(now) {
+			a.sleep(q.sub, at)
+			continue
+		}
+		ok, short := a.takeTokens(q.sub, now)
+		switch {
+		case ok:
+			a.admitFirst(q, now)
+		case short.total:
+			return now.Add(short.d) // nobody else can go before either
+		default:
+			a.sleep(q.sub, now.Add(short.d))
+		}
+	}
+	return time.Time{}
 }
 
 // shortage says which bucket lacks a token, and for how long.
@@ -64,20 +73,21 @@ func (a *Admission) admitFirst(q *queue, now time.Time) {
 	w := q.first(now)
 	q.lane.served(w, now)
 	a.leave(w)
-	a.pass(q.lane)
-	w.pass = a.admit(q.sub, now)
-	w.pass.Paused = q.sub.pause.total(now) - w.pausedBefore
+	a.pass(q.lane, a.budget.wait(now) == 0)
+	w.pass = a.admit(q.sub, w.ticket.Retry, now)
+	w.pass.Paused = a.stoppedFor(q.sub, now) - w.stoppedBefore
 	close(w.admitted)
 }
 
 // admit takes a slot.
-func (a *Admission) admit(s *subAccount, now time.Time) Pass {
+func (a *Admission) admit(s *subAccount, retry bool, now time.Time) Pass {
+	a.budget.sent(retry)
 	a.inFlight++
 	s.inFlight++
 	s.used.add(now)
 	a.used.add(now)
 	a.idle.remove(s)
-	return Pass{grant: &grant{admission: a, sub: s, sent: now}}
+	return Pass{grant: &grant{admission: a, sub: s, sent: now, retry: retry}}
 }
 
 // release gives a slot back.
@@ -91,11 +101,11 @@ func (a *Admission) release(s *subAccount, now time.Time) {
 // join queues a waiter.
 func (a *Admission) join(s *subAccount, w *waiter) {
 	a.idle.remove(s)
-	q := s.queue(a.lane(w.ticket.Lane))
+	q := s.queue(a.lane(w.ticket.Lane), w.ticket.Retry)
 	q.add(w)
 	s.waiting++
 	if q.turn == nil && !a.sleeping.has(s) {
-		q.lane.add(q)
+		q.ring.add(q)
 	}
 }
 
@@ -109,7 +119,7 @@ func (a *Admission) leave(w *waiter) {
 func (a *Admission) wakeUp(s *subAccount) {
 	for _, q := range s.queues {
 		if q.len() > 0 && q.turn == nil {
-			q.lane.add(q)
+			q.ring.add(q)
 		}
 	}
 }
@@ -117,7 +127,7 @@ func (a *Admission) wakeUp(s *subAccount) {
 // sleep lets s stand aside until a time.
 func (a *Admission) sleep(s *subAccount, until time.Time) {
 	for _, q := range s.queues {
-		q.lane.remove(q)
+		q.ring.remove(q)
 	}
 	a.sleeping.remove(s)
 	s.wakeAt = until

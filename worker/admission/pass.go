@@ -17,6 +17,7 @@ type grant struct {
 	admission *Admission
 	sub       *subAccount
 	sent      time.Time
+	retry     bool
 	done      bool
 }
 
@@ -61,6 +62,7 @@ func (a *Admission) conclude(g *grant, r Result, now time.Time) {
 	case NotSent:
 		a.total.refund(now)
 		s.bucket.refund(now)
+		a.budget.refund(g.retry)
 	case Throttled:
 		s.bucket.throttle(now, g.sent, s.used.rate(now))
 	}

@@ -123,3 +123,34 @@ func TestPausesOfSubAccountsWithoutWorkAreForgotten(t *testing.T) {
 		mustBeEmpty(t, a)
 	})
 }
+
+// A 429 that every sub-account gets is about the destination, and holds back also
+// those that were not hit yet; one that only some get is about them.
+func TestAPauseOfEverySubAccountPausesTheDestination(t *testing.T) {
+	for name, c := range map[string]struct {
+		healthy bool // a third sub-account has a call under way that is not refused
+		want    time.Duration
+	}{
+		"all are hit": {false, 3 * time.Second},
+		"one is not":  {true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := New(Config{})
+				x, y := mustWait(t, a, "x"), mustWait(t, a, "y")
+				if c.healthy {
+					defer mustWait(t, a, "z").Done(answered)
+				}
+				elapse(time.Second)
+				x.Done(Result{Kind: Throttled, RetryAfter: 3 * time.Second})
+				y.Done(Result{Kind: Throttled, RetryAfter: 3 * time.Second})
+				start := time.Now()
+				p := mustWait(t, a, "new")
+				p.Done(answered)
+				if d := time.Since(start); d != c.want || p.Paused != c.want {
+					t.Errorf("admitted after %v with Paused %v, want %v", d, p.Paused, c.want)
+				}
+			})
+		})
+	}
+}

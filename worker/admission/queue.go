@@ -12,13 +12,13 @@ const urgentWithin = time.Minute
 
 // waiter is one blocked Wait.
 type waiter struct {
-	ticket       Ticket
-	entered      uint64 // the order among equals
-	queue        *queue
-	index        int // in queue.dated or queue.undated
-	pausedBefore time.Duration
-	admitted     chan struct{} // closed once pass is set
-	pass         Pass
+	ticket        Ticket
+	entered       uint64 // the order among equals
+	queue         *queue
+	index         int // in queue.dated or queue.undated
+	stoppedBefore time.Duration
+	admitted      chan struct{} // closed once pass is set
+	pass          Pass
 }
 
 // sooner orders the waiters of a queue.
@@ -32,20 +32,21 @@ func sooner(x, y *waiter) bool {
 	return x.entered < y.entered
 }
 
-// queue holds the waiters of one sub-account in one lane, those with a deadline
+// queue holds the waiters of one sub-account in one ring, those with a deadline
 // apart from those without: what is due by convention only cannot come too late.
 type queue struct {
 	sub     *subAccount
 	lane    *lane
+	ring    *ring // of lane: for first attempts, or for retries
 	dated   heapOf[*waiter]
 	undated heapOf[*waiter]
 
-	turn  *list.Element // in lane.turns; nil while the sub-account may not go, or without waiters
-	index int           // in lane.byDeadline
+	turn  *list.Element // in ring.turns; nil while the sub-account may not go, or without waiters
+	index int           // in ring.byDeadline
 }
 
-func newQueue(s *subAccount, l *lane) *queue {
-	return &queue{sub: s, lane: l, index: -1, dated: newHeap(sooner, waiterIndex), undated: newHeap(sooner, waiterIndex)}
+func newQueue(s *subAccount, l *lane, r *ring) *queue {
+	return &queue{sub: s, lane: l, ring: r, index: -1, dated: newHeap(sooner, waiterIndex), undated: newHeap(sooner, waiterIndex)}
 }
 
 func waiterIndex(w *waiter) *int { return &w.index }
@@ -59,13 +60,13 @@ func (q *queue) add(w *waiter) {
 	} else {
 		q.undated.add(w)
 	}
-	q.lane.changed(q)
+	q.ring.changed(q)
 }
 
 func (q *queue) remove(w *waiter) {
 	q.dated.remove(w)
 	q.undated.remove(w)
-	q.lane.changed(q)
+	q.ring.changed(q)
 }
 
 // first is the waiter that goes next: one whose deadline is near, else the one

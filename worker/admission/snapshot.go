@@ -26,9 +26,10 @@ type SubAccountSnapshot struct {
 
 // Waiting counts waiters by what their sub-account waits for first.
 type Waiting struct {
-	Pause int `json:"pause"` // the end of a Retry-After pause
-	Limit int `json:"limit"` // a token, its own or of the total
-	Slot  int `json:"slot"`  // a concurrency slot
+	Pause  int `json:"pause"`  // the end of a Retry-After pause
+	Limit  int `json:"limit"`  // a token, its own or of the total
+	Slot   int `json:"slot"`   // a concurrency slot
+	Budget int `json:"budget"` // a retry that the first attempts allow for
 }
 
 // Snapshot returns the state now, sub-accounts by id.
@@ -45,7 +46,7 @@ func (a *Admission) Snapshot() Snapshot {
 		SubAccounts: []SubAccountSnapshot{},
 	}
 	for _, s := range a.subs {
-		if s.waiting > 0 || s.inFlight > 0 || s.pause.active(now) || s.bucket.reduced(now) {
+		if s.waiting > 0 || s.inFlight > 0 || s.door.pausedUntil.After(now) || s.bucket.reduced(now) {
 			snap.SubAccounts = append(snap.SubAccounts, a.describe(s, now))
 		}
 	}
@@ -55,8 +56,8 @@ func (a *Admission) Snapshot() Snapshot {
 
 func (a *Admission) describe(s *subAccount, now time.Time) SubAccountSnapshot {
 	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Rate: s.bucket.allowed(now)}
-	if s.pause.active(now) {
-		d.PausedUntil = s.pause.end
+	if s.door.pausedUntil.After(now) {
+		d.PausedUntil = s.door.pausedUntil
 	}
 	return d
 }
@@ -70,14 +71,21 @@ func (a *Admission) Waiting() Waiting {
 
 func (a *Admission) waiting(now time.Time) Waiting {
 	var w Waiting
+	budget := a.budget.wait(now) == 0
 	for _, s := range a.subs {
-		switch n := s.waiting; {
-		case s.pause.active(now):
-			w.Pause += n
-		case !a.sleeping.has(s) && a.inFlight >= a.concurrency:
-			w.Slot += n
-		default:
-			w.Limit += n
+		for _, q := range s.queues {
+			switch n := q.len(); {
+			case s.door.opensAt(now).After(now) || a.door.opensAt(now).After(now):
+				w.Pause += n
+			case a.sleeping.has(s):
+				w.Limit += n
+			case a.inFlight >= a.concurrency:
+				w.Slot += n
+			case q.ring == &q.lane.retries && !budget:
+				w.Budget += n
+			default:
+				w.Limit += n
+			}
 		}
 	}
 	return w

@@ -8,8 +8,9 @@ type subAccount struct {
 	id       string
 	bucket   *bucket
 	used     meter
-	pause    pause
-	queues   []*queue // one for each lane in which it has had waiters
+	door     door
+	stopped  stoppage
+	queues   []*queue // one for each ring in which it has had waiters
 	waiting  int
 	inFlight int
 
@@ -21,13 +22,17 @@ func wakesSooner(x, y *subAccount) bool  { return x.wakeAt.Before(y.wakeAt) }
 func subAccountIndex(s *subAccount) *int { return &s.index }
 
 // queue returns the queue in a lane, made if need be.
-func (s *subAccount) queue(l *lane) *queue {
+func (s *subAccount) queue(l *lane, retry bool) *queue {
+	r := &l.firsts
+	if retry {
+		r = &l.retries
+	}
 	for _, q := range s.queues {
-		if q.lane == l {
+		if q.ring == r {
 			return q
 		}
 	}
-	q := newQueue(s, l)
+	q := newQueue(s, l, r)
 	s.queues = append(s.queues, q)
 	return q
 }
@@ -36,7 +41,7 @@ func (s *subAccount) queue(l *lane) *queue {
 func (a *Admission) subAccount(id string) *subAccount {
 	s, ok := a.subs[id]
 	if !ok {
-		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), index: -1}
+		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, index: -1}
 		a.subs[id] = s
 	}
 	return s
@@ -51,9 +56,7 @@ func (a *Admission) rest(s *subAccount, now time.Time) {
 	}
 	a.idle.remove(s)
 	until := s.bucket.fullAt(now)
-	if s.pause.end.After(until) {
-		until = s.pause.end
-	}
+	until = later(until, s.door.pausedUntil)
 	if until.After(now) {
 		s.wakeAt = until
 		a.idle.add(s)
@@ -67,30 +70,4 @@ func (a *Admission) forgetIdle(now time.Time) {
 	for a.idle.len() > 0 && !a.idle.first().wakeAt.After(now) {
 		delete(a.subs, a.idle.pop().id)
 	}
-}
-
-// pause is a span of time without calls, and how long all such spans were.
-type pause struct {
-	start, end time.Time // the present or last one
-	before     time.Duration
-}
-
-func (p *pause) active(now time.Time) bool { return now.Before(p.end) }
-
-// extend pauses from now for at least d.
-func (p *pause) extend(now time.Time, d time.Duration) {
-	p.before = p.total(now)
-	p.start = now
-	if end := now.Add(d); end.After(p.end) {
-		p.end = end
-	}
-}
-
-// total is the time paused until now. The difference of two readings is the
-// pause between them.
-func (p *pause) total(now time.Time) time.Duration {
-	if p.active(now) {
-		return p.before + now.Sub(p.start)
-	}
-	return p.before + max(p.end.Sub(p.start), 0)
 }

@@ -1,0 +1,69 @@
+package admission
+
+import "time"
+
+// door is what lets calls out: of one sub-account, or of all.
+type door struct {
+	pausedUntil time.Time // by a Retry-After
+}
+
+// opensAt is from when on a call may go: now, or later.
+func (d *door) opensAt(now time.Time) time.Time { return later(now, d.pausedUntil) }
+
+// stoppage adds up the time in which no call of a sub-account could go, for
+// reasons that are not to be charged to its messages. The difference of two
+// readings is what there was between them.
+type stoppage struct {
+	sum time.Duration
+	at  time.Time // up to which sum counts
+}
+
+// stoppedFor brings the count of a sub-account up to date. Whoever changes a
+// door calls it before.
+func (a *Admission) stoppedFor(s *subAccount, now time.Time) time.Duration {
+	if end := later(s.door.pausedUntil, a.door.pausedUntil); end.After(s.stopped.at) {
+		s.stopped.sum += earlier(now, end).Sub(s.stopped.at)
+	}
+	s.stopped.at = now
+	return s.stopped.sum
+}
+
+// pause lets no call of the sub-account go out for d, at most retryAfterMax. Of
+// several pauses the one that ends last holds. If every sub-account that has
+// work is paused, the destination is.
+func (a *Admission) pause(s *subAccount, d time.Duration, now time.Time) {
+	until := now.Add(min(d, a.retryAfterMax))
+	a.stoppedFor(s, now)
+	s.door.pausedUntil = later(s.door.pausedUntil, until)
+	if s.waiting > 0 {
+		a.sleep(s, s.door.pausedUntil)
+	}
+	if a.allPaused(now) {
+		for _, s := range a.subs {
+			a.stoppedFor(s, now)
+		}
+		a.door.pausedUntil = later(a.door.pausedUntil, until)
+	}
+}
+
+// allPaused tells whether there are several sub-accounts with work, and all of
+// them are paused.
+func (a *Admission) allPaused(now time.Time) bool {
+	n := 0
+	for _, s := range a.subs {
+		switch {
+		case s.door.pausedUntil.After(now):
+			n++
+		case s.waiting > 0 || s.inFlight > 0:
+			return false
+		}
+	}
+	return n > 1
+}
+
+func later(x, y time.Time) time.Time {
+	if y.After(x) {
+		return y
+	}
+	return x
+}
