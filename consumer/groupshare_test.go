@@ -10,7 +10,7 @@ import (
 // much of it is its own.
 func (r *replica) limit(perSecond float64) { r.Handler.Admission.SetRates(0, perSecond, nil) }
 
-func (r *replica) allowed() float64 { return r.Handler.Admission.Snapshot().RateTotal }
+func (r *replica) allowed() float64 { return r.Handler.Admission.Snapshot().Destination.RateAllowed }
 
 // Promise: the limits of all members together are the limits of the group, shared
 // as the partitions are, also after members have come and gone.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"smscancel/worker/admission"
@@ -25,13 +26,21 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 			pass.Done(admission.Result{Kind: admission.NotSent})
 			return j.decided(StatusExpired, nil, last), nil
 		}
+		var held *admission.HeldError
+		if errors.As(err, &held) {
+			return j.decided(StatusFailed, nil, refusal(held, last)), nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		retry = j.clock(retry, pass.Paused)
-		verdict, err := j.attempt(work, pass)
+		verdict, shut, err := j.attempt(work, pass)
 		if err != nil {
 			return nil, err
+		}
+		if verdict.Hold && j.held < j.p.AuthHold { // the key is refused: the sub-account waits for a better one
+			last = verdict.Err
+			continue
 		}
 		if !verdict.Retry {
 			return j.decided(verdict.Status, verdict.Count, verdict.Err), nil
@@ -43,6 +52,9 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 		delay, ok := retry.next(time.Now())
 		if !ok {
 			return j.decided(StatusFailed, nil, last), nil
+		}
+		if shut {
+			continue // the breaker spreads the calls; a backoff besides would leave it without probes
 		}
 		if err := j.pause(wait, delay); err != nil && !j.expired(admit, wait) {
 			return nil, err
@@ -73,6 +85,7 @@ func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
 			return admission.Pass{}, err
 		}
 		pass, err := j.p.Admission.Wait(ctx, j.ticket())
+		j.held += pass.Held
 		if err != nil {
 			return admission.Pass{}, err
 		}
@@ -92,23 +105,25 @@ const defaultDue = 10 * time.Minute
 // ticket says how urgent the call is. That never changes: who comes back from a
 // retry, or without a permit, keeps its place.
 func (j *Job) ticket() admission.Ticket {
-	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken, Retry: j.attempts > 0}
+	t := admission.Ticket{SubAccountID: j.request.SubAccountID, Lane: j.p.Lane, Arrival: j.taken,
+		Retry: j.attempts > 0, HoldFor: j.p.AuthHold - j.held}
 	if t.Due, t.Dated = j.request.Deadline, !j.request.Deadline.IsZero(); !t.Dated {
 		t.Due = j.timestamp.Add(defaultDue)
 	}
 	return t
 }
 
-// attempt makes one call. Its error is that of a context that ended under it.
-func (j *Job) attempt(work context.Context, pass admission.Pass) (Verdict, error) {
+// attempt makes one call. Its error is that of a context that ended under it;
+// shut means that after it only probes go out.
+func (j *Job) attempt(work context.Context, pass admission.Pass) (v Verdict, shut bool, err error) {
 	started := time.Now()
 	m := j.p.Metrics
 	m.InFlight.Inc()
-	v := j.p.Caller.Cancel(work, j.request.Target, j.request.TraceParent, j.request.TraceState)
+	v = j.p.Caller.Cancel(work, j.request.Target, j.request.TraceParent, j.request.TraceState)
 	m.InFlight.Dec()
-	pass.Done(v.result(work.Err() != nil))
+	shut = pass.Done(v.result(work.Err() != nil))
 	if v.NoCall {
-		return v, nil
+		return v, shut, nil
 	}
 	j.attempts++
 	if j.first.IsZero() {
@@ -119,9 +134,18 @@ func (j *Job) attempt(work context.Context, pass admission.Pass) (Verdict, error
 	j.logAttempt(started, v)
 	j.note(v.Err)
 	if err := work.Err(); err != nil && v.Retry {
-		return v, err
+		return v, shut, err
 	}
-	return v, nil
+	return v, shut, nil
+}
+
+// refusal is what the API said last to the key of a sub-account, be it by the
+// call for another message.
+func refusal(held *admission.HeldError, last *Error) *Error {
+	if e, ok := held.Detail.(*Error); ok && e != nil {
+		return e
+	}
+	return last
 }
 
 // note keeps an error for the operator to see. A 404 or 400 is the answer to a
@@ -176,8 +200,12 @@ func httpStatus(v Verdict) int {
 
 // result is what an attempt tells about the calls that come after it.
 func (v Verdict) result(cutOff bool) admission.Result {
-	r := admission.Result{RetryAfter: v.RetryAfter}
+	r := admission.Result{RetryAfter: v.RetryAfter, Detail: v.Err}
 	switch {
+	case v.Hold && v.Err.Kind == KindUpgradeRequired:
+		r.Kind = admission.Upgrade
+	case v.Hold:
+		r.Kind = admission.BadKey
 	case v.NoCall:
 		r.Kind = admission.NotSent
 	case cutOff && v.Retry:

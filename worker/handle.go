@@ -20,13 +20,14 @@ type Job struct {
 
 	open     bool // a call may have taken effect without its answer reaching us
 	attempts int
-	first    time.Time // of the first attempt
+	first    time.Time     // of the first attempt
+	held     time.Duration // behind a hold of the key
 }
 
 // Begin takes a record in hand. Call it in the order of offsets: the order in
 // which the records of one message are handled is fixed here.
 func (p *Partition) Begin(rec *Record) *Job {
-	j := &Job{p: p, timestamp: rec.Timestamp, taken: time.Now(), open: rec.Offset <= p.Inherited}
+	j := &Job{p: p, timestamp: rec.Timestamp, taken: p.arrive(), open: rec.Offset <= p.Inherited}
 	p.Metrics.Requests.WithLabelValues(rec.Topic).Inc()
 	req, err := p.Parser.Parse(rec)
 	var rejection *Rejection

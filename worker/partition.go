@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -66,10 +67,26 @@ type Handler struct {
 	Caller    Caller
 	Admission *admission.Admission
 	Retry     RetryPolicy
+	AuthHold  time.Duration // how long a request may wait for a better key; 0 = not at all
 	Hasher    *dedupe.Hasher
 	Metrics   *metrics.Metrics
 	Recent    *status.Recent
 	Log       zerolog.Logger
+
+	mu      sync.Mutex
+	arrived time.Time // the last record
+}
+
+// arrive is now, and later than for every record before.
+func (h *Handler) arrive() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if !now.After(h.arrived) {
+		now = h.arrived.Add(1)
+	}
+	h.arrived = now
+	return now
 }
 
 // Partition handles the records of one source partition while this process

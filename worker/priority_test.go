@@ -81,7 +81,6 @@ func TestACallThatLostItsPermitKeepsItsPlace(t *testing.T) {
 		b.Permit = permit
 		var done []<-chan *Outcome
 		send := func(id string) {
-			<-time.After(time.Millisecond) // nobody arrives at the same moment as another
 			done = append(done, b.send(map[string]any{"umid": id}))
 			synctest.Wait()
 		}

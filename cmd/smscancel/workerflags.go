@@ -38,7 +38,7 @@ type WorkerFlags struct {
 	RetryMaxElapsed  option[time.Duration] `group:"Retry" default:"15m" placeholder:"DURATION" help:"Give up after this; 0 = never [${default}]."`
 	RetryMaxAttempts option[int]           `group:"Retry" default:"0" placeholder:"N" help:"Give up after so many; 0 = no limit [${default}]."`
 	RetryAfterMax    option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"Longest Retry-After that is obeyed [${default}]."`
-	AuthHold         option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"How long requests wait for a bad key to be mended; 0 = not at all [${default}]. This version does not wait."`
+	AuthHold         option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"How long requests wait for a bad key to be mended; 0 = not at all [${default}]."`
 
 	DedupeWindow option[time.Duration] `group:"Dedupe" default:"24h" placeholder:"DURATION" help:"How long an outcome answers duplicates [${default}]."`
 
@@ -63,7 +63,7 @@ func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey fu
 		AttemptTimeout: f.AttemptTimeout.value, Window: f.Window.value, Concurrency: f.Concurrency.value,
 		RateLimit: f.RateLimit.value, RateLimitTotal: f.RateLimitTotal.value,
 		RetryInitial: f.RetryInitial.value, RetryMaxInterval: f.RetryMaxInterval.value, RetryMaxElapsed: f.RetryMaxElapsed.value,
-		RetryMaxAttempts: f.RetryMaxAttempts.value, RetryAfterMax: f.RetryAfterMax.value, DedupeWindow: f.DedupeWindow.value,
+		RetryMaxAttempts: f.RetryMaxAttempts.value, RetryAfterMax: f.RetryAfterMax.value, AuthHold: f.AuthHold.value, DedupeWindow: f.DedupeWindow.value,
 		HTTPAddr: f.HTTPAddr, DrainTimeout: f.DrainTimeout.value,
 	}
 	f.checkTopics(mistakes)

@@ -25,7 +25,9 @@
 package admission
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,6 +35,7 @@ import (
 const (
 	defaultConcurrency   = 1024
 	defaultRetryAfterMax = 5 * time.Minute
+	defaultSlowCall      = 5 * time.Second
 )
 
 // Config sets the limits. Rates are calls per second; 0 means no limit.
@@ -42,6 +45,8 @@ type Config struct {
 	RateTotal              float64            // of all sub-accounts together
 	OverridesPerSubAccount map[string]float64 // rate by sub-account id
 	RetryAfterMax          time.Duration      // longest pause from now on; 0 = 5 min
+	SlowCall               time.Duration      // a call that takes so long is as bad as a failed one; 0 = 5 s
+	Changed                func(Change)       // told of gates that are shut or opened; must not block; may be nil
 }
 
 // Ticket asks for one call.
@@ -50,8 +55,12 @@ type Ticket struct {
 	Lane         int       // 0 goes first
 	Due          time.Time // who is due first goes first
 	Dated        bool      // Due is a deadline, after which the call is useless; else it only orders
-	Arrival      time.Time // decides between those that are due at once
+	Arrival      time.Time // decides between those that are due at once; no two messages share one
 	Retry        bool      // an attempt for this message was made before
+
+	// HoldFor is how long the call may wait behind a hold of its key. Then Wait
+	// returns a HeldError.
+	HoldFor time.Duration
 }
 
 // Admission is the scheduler. It is safe for concurrent use and has no
@@ -59,6 +68,8 @@ type Ticket struct {
 type Admission struct {
 	concurrency   int
 	retryAfterMax time.Duration
+	slowCall      time.Duration
+	tell          func(Change)
 
 	mu       sync.Mutex
 	rates    rates
@@ -73,23 +84,25 @@ type Admission struct {
 	sleeping heapOf[*subAccount]    // have waiters, wait for a pause's end or a token
 	idle     heapOf[*subAccount]    // have neither waiters nor calls; forgotten when their time comes
 	alarm    alarm
+
+	row     int // failures of calls since the last success, see failedIn
+	rowSub  string
+	several bool
+	fineAt  time.Time
+	changes []Change // to be told when the lock is free
 }
 
 // New returns an Admission without waiters, all buckets full.
 func New(cfg Config) *Admission {
 	a := &Admission{
-		concurrency:   cfg.Concurrency,
-		retryAfterMax: cfg.RetryAfterMax,
+		concurrency:   cmp.Or(max(cfg.Concurrency, 0), defaultConcurrency),
+		retryAfterMax: cmp.Or(max(cfg.RetryAfterMax, 0), defaultRetryAfterMax),
+		slowCall:      cmp.Or(max(cfg.SlowCall, 0), defaultSlowCall),
+		tell:          cfg.Changed,
 		rates:         newRates(cfg.RatePerSubAccount, cfg.RateTotal, cfg.OverridesPerSubAccount, 1),
 		subs:          make(map[string]*subAccount),
 		sleeping:      newHeap(wakesSooner, subAccountIndex),
 		idle:          newHeap(wakesSooner, subAccountIndex),
-	}
-	if a.concurrency <= 0 {
-		a.concurrency = defaultConcurrency
-	}
-	if a.retryAfterMax <= 0 {
-		a.retryAfterMax = defaultRetryAfterMax
 	}
 	a.total = newBucket(a.rates.own(a.rates.total))
 	a.alarm.ring = a.wake
@@ -97,8 +110,8 @@ func New(cfg Config) *Admission {
 }
 
 // Wait blocks until the ticket's call may go out. The caller must call Done on
-// the pass when the call is over. The error is that of ctx; then nothing is
-// taken, and of the pass only Paused holds.
+// the pass when the call is over. The error is that of ctx, or a HeldError; then nothing is
+// taken, and of the pass only Paused and Held count.
 func (a *Admission) Wait(ctx context.Context, t Ticket) (Pass, error) {
 	if err := ctx.Err(); err != nil {
 		return Pass{}, err
@@ -109,7 +122,7 @@ func (a *Admission) Wait(ctx context.Context, t Ticket) (Pass, error) {
 	}
 	select {
 	case <-w.admitted:
-		return w.pass, nil
+		return w.pass, w.refused
 	case <-ctx.Done():
 		return a.abandon(w), ctx.Err()
 	}
@@ -118,18 +131,18 @@ func (a *Admission) Wait(ctx context.Context, t Ticket) (Pass, error) {
 // enter admits at once if nobody is ahead, else it queues a waiter.
 func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	now := time.Now()
 	a.forgetIdle(now)
 	s := a.subAccount(t.SubAccountID)
 	if a.mayGo(s, t, now) {
 		if ok, _ := a.takeTokens(s, now); ok {
-			return nil, a.admit(s, t.Retry, now)
+			return nil, Pass{grant: a.admit(s, t, now)}
 		}
 	}
 	a.entered++
-	w := &waiter{ticket: t, entered: a.entered, index: -1, stoppedBefore: a.stoppedFor(s, now), admitted: make(chan struct{})}
-	a.join(s, w)
+	w := &waiter{ticket: t, entered: a.entered, index: -1, placed: -1, admitted: make(chan struct{})}
+	a.join(s, w, now)
 	a.dispatch(now)
 	return w, Pass{}
 }
@@ -138,34 +151,50 @@ func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 func (a *Admission) mayGo(s *subAccount, t Ticket, now time.Time) bool {
 	retry := a.budget.wait(now) == 0
 	return s.waiting == 0 && a.inFlight < a.concurrency && (retry || !t.Retry) && a.nextLane(retry) == nil &&
-		!s.door.opensAt(now).After(now) && !a.door.opensAt(now).After(now)
+		s.door.isOpen(now) && a.door.isOpen(now)
 }
 
 // abandon takes back a waiter whose context ended, and what it was given if
 // that happened at the same instant.
 func (a *Admission) abandon(w *waiter) Pass {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	now := time.Now()
 	s := w.queue.sub
-	if w.pass.grant != nil {
+	switch {
+	case w.pass.grant != nil:
+		w.pass.grant.done = true
 		a.conclude(w.pass.grant, Result{Kind: NotSent}, now)
 		a.release(s, now)
-		return Pass{Paused: w.pass.Paused}
+		w.pass.grant = nil
+	case w.refused == nil:
+		a.leave(w)
+		w.pass = a.waited(w, now)
+		if s.waiting == 0 {
+			a.sleeping.remove(s)
+			a.rest(s, now)
+		}
+		a.dispatch(now)
 	}
-	a.leave(w)
-	if s.waiting == 0 {
-		a.sleeping.remove(s)
-		a.rest(s, now)
+	return w.pass
+}
+
+// unlock tells what has changed, once the lock is free.
+func (a *Admission) unlock() {
+	changes := a.changes
+	a.changes = nil
+	a.mu.Unlock()
+	for _, c := range changes {
+		if a.tell != nil {
+			a.tell(c)
+		}
 	}
-	a.dispatch(now)
-	return Pass{Paused: a.stoppedFor(s, now) - w.stoppedBefore}
 }
 
 // SetRates replaces all rates, as in Config. Waiters are judged anew at once.
 func (a *Admission) SetRates(perSubAccount, total float64, overrides map[string]float64) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	a.setRates(newRates(perSubAccount, total, overrides, a.rates.share))
 }
 
@@ -175,7 +204,7 @@ func (a *Admission) SetRates(perSubAccount, total float64, overrides map[string]
 // before the next owner has it.
 func (a *Admission) SetShare(share float64) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	rates := a.rates
 	if rates.share = min(max(share, 0), 1); rates.share != a.rates.share {
 		a.setRates(rates)
@@ -192,8 +221,8 @@ func (a *Admission) setRates(r rates) {
 			a.rest(s, now)
 		}
 	}
-	for a.sleeping.len() > 0 {
-		a.wakeUp(a.sleeping.pop())
+	for _, s := range slices.Clone(a.sleeping.items.all) {
+		a.stand(s, now) // it may have slept for a token
 	}
 	a.dispatch(now)
 }

@@ -333,8 +333,8 @@ func TestSnapshotTellsWhatEachSubAccountDoes(t *testing.T) {
 		synctest.Wait()
 		snap := a.Snapshot()
 		want := []SubAccountSnapshot{
-			{ID: "a", Waiting: 1, PausedUntil: until, Rate: 40},
-			{ID: "b", InFlight: 1, Rate: 7},
+			{ID: "a", Waiting: 1, Door: Door{PausedUntil: until, RateAllowed: 40}},
+			{ID: "b", InFlight: 1, Door: Door{RateUsed: 1, RateAllowed: 7}},
 		}
 		if !slices.EqualFunc(snap.SubAccounts, want, func(x, y SubAccountSnapshot) bool {
 			ok := x.PausedUntil.Equal(y.PausedUntil)
@@ -343,7 +343,7 @@ func TestSnapshotTellsWhatEachSubAccountDoes(t *testing.T) {
 		}) {
 			t.Errorf("sub-accounts %+v, want %+v", snap.SubAccounts, want)
 		}
-		if snap.Concurrency != 2 || snap.InFlight != 1 || snap.RateTotal != 500 || snap.Waiting != (Waiting{Pause: 1}) {
+		if snap.Concurrency != 2 || snap.InFlight != 1 || snap.Destination.RateAllowed != 500 || snap.Waiting != (Waiting{Pause: 1}) {
 			t.Errorf("totals %+v", snap)
 		}
 		cancel()

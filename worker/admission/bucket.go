@@ -66,6 +66,13 @@ func (b *bucket) throttle(now, sent time.Time, used float64) {
 	b.inForce(now, cutTo*min(b.part, max(used/b.limit, leastUse)), recovery)
 }
 
+// ramp begins again with little.
+func (b *bucket) ramp(now time.Time) {
+	if b != nil {
+		b.inForce(now, min(b.part, rampFrom), rampGrowth)
+	}
+}
+
 // inForce sets what part of the limit holds, and how fast it grows.
 func (b *bucket) inForce(now time.Time, part, growth float64) {
 	b.part, b.growth, b.grown = min(max(part, leastPart, 1/b.limit), 1), growth, now

@@ -9,7 +9,7 @@ import "time"
 // dispatch admits whoever may go now and sets the alarm for the next who may.
 func (a *Admission) dispatch(now time.Time) {
 	for a.sleeping.len() > 0 && !a.sleeping.first().wakeAt.After(now) {
-		a.wakeUp(a.sleeping.pop())
+		a.stand(a.sleeping.first(), now)
 	}
 	next := a.admitAll(now)
 	if s := a.sleeping.first(); s != nil {
@@ -32,8 +32,8 @@ func (a *Admission) admitAll(now time.Time) time.Time {
 			return now.Add(wait)
 		}
 		q := l.next(now, wait == 0)
-		if at := q.sub.door.opensAt(now); at.After(now) {
-			a.sleep(q.sub, at)
+		if q.sub.door.opensAt(now).After(now) {
+			a.stand(q.sub, now)
 			continue
 		}
 		ok, short := a.takeTokens(q.sub, now)
@@ -70,24 +70,35 @@ func (a *Admission) takeTokens(s *subAccount, now time.Time) (bool, shortage) {
 
 // admitFirst lets the first waiter of q go, and puts q last in turn.
 func (a *Admission) admitFirst(q *queue, now time.Time) {
-	w := q.first(now)
+	w, s := q.first(now), q.sub
 	q.lane.served(w, now)
 	a.leave(w)
 	a.pass(q.lane, a.budget.wait(now) == 0)
-	w.pass = a.admit(q.sub, w.ticket.Retry, now)
-	w.pass.Paused = a.stoppedFor(q.sub, now) - w.stoppedBefore
+	w.pass = a.waited(w, now)
+	w.pass.grant = a.admit(s, w.ticket, now)
 	close(w.admitted)
+	if s.door.gate.isShut() && s.waiting > 0 {
+		a.stand(s, now)
+	}
 }
 
-// admit takes a slot.
-func (a *Admission) admit(s *subAccount, retry bool, now time.Time) Pass {
-	a.budget.sent(retry)
+// admit takes a slot. What goes out through a gate that is shut is its probe.
+func (a *Admission) admit(s *subAccount, t Ticket, now time.Time) *grant {
+	g := &grant{admission: a, sub: s, sent: now, arrival: t.Arrival, retry: t.Retry,
+		probe: s.door.gate.isShut(), probesAll: a.door.gate.isShut()}
+	if g.probe {
+		s.door.gate.launch(now)
+	}
+	if g.probesAll {
+		a.door.gate.launch(now)
+	}
+	a.budget.sent(t.Retry)
 	a.inFlight++
 	s.inFlight++
 	s.used.add(now)
 	a.used.add(now)
 	a.idle.remove(s)
-	return Pass{grant: &grant{admission: a, sub: s, sent: now, retry: retry}}
+	return g
 }
 
 // release gives a slot back.
@@ -99,29 +110,24 @@ func (a *Admission) release(s *subAccount, now time.Time) {
 }
 
 // join queues a waiter.
-func (a *Admission) join(s *subAccount, w *waiter) {
+func (a *Admission) join(s *subAccount, w *waiter, now time.Time) {
 	a.idle.remove(s)
+	a.stoppedFor(s, now)
+	w.before, w.patience = s.stopped, s.stopped.held+w.ticket.HoldFor
 	q := s.queue(a.lane(w.ticket.Lane), w.ticket.Retry)
 	q.add(w)
+	s.patience.add(w)
 	s.waiting++
-	if q.turn == nil && !a.sleeping.has(s) {
-		q.ring.add(q)
+	if !a.sleeping.has(s) || s.door.gate.holds() && s.patience.first() == w {
+		a.stand(s, now)
 	}
 }
 
 // leave takes a waiter out.
 func (a *Admission) leave(w *waiter) {
 	w.queue.remove(w)
+	w.queue.sub.patience.remove(w)
 	w.queue.sub.waiting--
-}
-
-// wakeUp puts the queues of s, which does not sleep any more, last in turn.
-func (a *Admission) wakeUp(s *subAccount) {
-	for _, q := range s.queues {
-		if q.len() > 0 && q.turn == nil {
-			q.ring.add(q)
-		}
-	}
 }
 
 // sleep lets s stand aside until a time.

@@ -149,14 +149,14 @@ func TestTheRateComesBackAfterA429(t *testing.T) {
 		for _, p := range passes { // in flight together: they tell one thing
 			p.Done(Result{Kind: Throttled})
 		}
-		cut := a.Snapshot().SubAccounts[0].Rate
+		cut := a.Snapshot().SubAccounts[0].RateAllowed
 		if cut < 60 || cut > 70 { // 100 are the least that count as in use
 			t.Errorf("%v calls per second allowed after a 429, want 70", cut)
 		}
 		mustWait(t, a, "b").Done(answered) // another sub-account is not concerned
 		elapse(30 * time.Second)
 		mustWait(t, a, "a").Done(answered)
-		if got := a.Snapshot().SubAccounts[0].Rate; got < 300 || got > 400 {
+		if got := a.Snapshot().SubAccounts[0].RateAllowed; got < 300 || got > 400 {
 			t.Errorf("%v calls per second allowed half a minute later", got)
 		}
 		mustBeEmpty(t, a) // in the end it is as if nothing had been

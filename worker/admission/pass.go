@@ -5,9 +5,11 @@ import "time"
 // Pass is the permission for one call. Copies are the same permission; the
 // zero value is none.
 type Pass struct {
-	// Paused is how long the wait stood behind a Retry-After pause. It is not
-	// charged to the message's retry clock.
+	// Paused is how long the wait stood behind a Retry-After pause, a breaker or a
+	// hold. It is not charged to the message's retry clock.
 	Paused time.Duration
+	// Held is the part of it behind a hold, which Ticket.HoldFor limits.
+	Held time.Duration
 
 	grant *grant
 }
@@ -17,7 +19,10 @@ type grant struct {
 	admission *Admission
 	sub       *subAccount
 	sent      time.Time
+	arrival   time.Time
 	retry     bool
+	probe     bool // of the sub-account
+	probesAll bool // of the destination
 	done      bool
 }
 
@@ -25,6 +30,7 @@ type grant struct {
 type Result struct {
 	Kind       Kind
 	RetryAfter time.Duration // pause that the API asked for; 0 = none
+	Detail     any           // what the API said, for Change and HeldError
 }
 
 // Kind says what a call's end tells about the API.
@@ -36,37 +42,27 @@ const (
 	Answered              // the API answered, be it a refusal
 	Failed                // no answer of the API, or one that it is not well
 	Throttled             // the API wants fewer calls
+	BadKey                // the API refuses the key, or there is none
+	Upgrade               // the API wants another TLS version
 )
 
 // Done gives the slot back and tells how the call ended. Only the first counts.
-func (p Pass) Done(r Result) {
+// It returns whether only probes go out now: then to wait again is as good as any
+// backoff.
+func (p Pass) Done(r Result) (shut bool) {
 	if p.grant == nil {
-		return
+		return false
 	}
-	a := p.grant.admission
+	a, s := p.grant.admission, p.grant.sub
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	if p.grant.done {
-		return
+		return false
 	}
 	p.grant.done = true
 	now := time.Now()
 	a.conclude(p.grant, r, now)
-	a.release(p.grant.sub, now)
-}
-
-// conclude draws the consequences of a call.
-func (a *Admission) conclude(g *grant, r Result, now time.Time) {
-	s := g.sub
-	switch r.Kind {
-	case NotSent:
-		a.total.refund(now)
-		s.bucket.refund(now)
-		a.budget.refund(g.retry)
-	case Throttled:
-		s.bucket.throttle(now, g.sent, s.used.rate(now))
-	}
-	if r.RetryAfter > 0 {
-		a.pause(s, r.RetryAfter, now)
-	}
+	shut = s.door.gate.isShut() || a.door.gate.isShut()
+	a.release(s, now)
+	return shut
 }

@@ -12,13 +12,16 @@ const urgentWithin = time.Minute
 
 // waiter is one blocked Wait.
 type waiter struct {
-	ticket        Ticket
-	entered       uint64 // the order among equals
-	queue         *queue
-	index         int // in queue.dated or queue.undated
-	stoppedBefore time.Duration
-	admitted      chan struct{} // closed once pass is set
-	pass          Pass
+	ticket   Ticket
+	entered  uint64 // the order among equals
+	queue    *queue
+	index    int           // in queue.dated or queue.undated
+	before   stoppage      // of the sub-account, when it came
+	patience time.Duration // it goes when the sub-account has been held for so long
+	placed   int           // in subAccount.patience
+	admitted chan struct{} // closed once pass or refused is set
+	pass     Pass
+	refused  error
 }
 
 // sooner orders the waiters of a queue.
@@ -48,6 +51,9 @@ type queue struct {
 func newQueue(s *subAccount, l *lane, r *ring) *queue {
 	return &queue{sub: s, lane: l, ring: r, index: -1, dated: newHeap(sooner, waiterIndex), undated: newHeap(sooner, waiterIndex)}
 }
+
+func lessPatient(x, y *waiter) bool { return x.patience < y.patience }
+func patienceIndex(w *waiter) *int  { return &w.placed }
 
 func waiterIndex(w *waiter) *int { return &w.index }
 

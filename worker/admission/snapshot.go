@@ -8,28 +8,42 @@ import (
 
 // Snapshot is the state at one moment, for status pages.
 type Snapshot struct {
-	Concurrency int                  `json:"concurrency"`
-	InFlight    int                  `json:"inFlight"`
-	Waiting     Waiting              `json:"waiting"`
-	RateTotal   float64              `json:"rateTotal"` // calls per second; 0 = no limit
-	SubAccounts []SubAccountSnapshot `json:"subAccounts"`
+	Concurrency int // calls at once, at most
+	InFlight    int
+	Waiting     Waiting
+	Destination Door
+	SubAccounts []SubAccountSnapshot
 }
 
-// SubAccountSnapshot is one sub-account that has waiters, calls or a pause.
+// SubAccountSnapshot is one sub-account that has waiters or calls, or whose
+// state is not the usual one.
 type SubAccountSnapshot struct {
-	ID          string    `json:"subAccountId"`
-	Waiting     int       `json:"waiting"`
-	InFlight    int       `json:"inFlight"`
-	PausedUntil time.Time `json:"pausedUntil,omitzero"` // zero when not paused
-	Rate        float64   `json:"rate"`                 // calls per second; 0 = no limit
+	ID       string
+	Waiting  int
+	InFlight int
+	Oldest   time.Time // arrival of the waiter that came first; zero without waiters
+	Door
+}
+
+// Door is what lets calls out, of one sub-account or of all.
+type Door struct {
+	RateUsed    float64   // calls per second of late
+	RateAllowed float64   // calls per second; 0 = no limit
+	PausedUntil time.Time // by a Retry-After; zero when it is not
+	Shut        Reason    // why only probes go out; empty when all may
+	Detail      any       // what the API said
+	Since       time.Time // when it was shut
+	NextProbe   time.Time
 }
 
 // Waiting counts waiters by what their sub-account waits for first.
 type Waiting struct {
-	Pause  int `json:"pause"`  // the end of a Retry-After pause
-	Limit  int `json:"limit"`  // a token, its own or of the total
-	Slot   int `json:"slot"`   // a concurrency slot
-	Budget int `json:"budget"` // a retry that the first attempts allow for
+	Hold    int // for a key that the API accepts
+	Breaker int // for an API that is well
+	Pause   int // for the end of a Retry-After pause
+	Limit   int // for a token, its own or of the total
+	Slot    int // for a concurrency slot
+	Budget  int // for as many first attempts as allow for a retry
 }
 
 // Snapshot returns the state now, sub-accounts by id.
@@ -42,24 +56,35 @@ func (a *Admission) Snapshot() Snapshot {
 		Concurrency: a.concurrency,
 		InFlight:    a.inFlight,
 		Waiting:     a.waiting(now),
-		RateTotal:   a.total.allowed(now),
-		SubAccounts: []SubAccountSnapshot{},
+		Destination: a.door.describe(a.total, &a.used, now),
 	}
 	for _, s := range a.subs {
-		if s.waiting > 0 || s.inFlight > 0 || s.door.pausedUntil.After(now) || s.bucket.reduced(now) {
-			snap.SubAccounts = append(snap.SubAccounts, a.describe(s, now))
+		if s.waiting > 0 || s.inFlight > 0 || !s.door.isOpen(now) || s.bucket.reduced(now) {
+			snap.SubAccounts = append(snap.SubAccounts, SubAccountSnapshot{
+				ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Oldest: s.oldest(), Door: s.door.describe(s.bucket, &s.used, now),
+			})
 		}
 	}
 	slices.SortFunc(snap.SubAccounts, func(x, y SubAccountSnapshot) int { return cmp.Compare(x.ID, y.ID) })
 	return snap
 }
 
-func (a *Admission) describe(s *subAccount, now time.Time) SubAccountSnapshot {
-	d := SubAccountSnapshot{ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Rate: s.bucket.allowed(now)}
-	if s.door.pausedUntil.After(now) {
-		d.PausedUntil = s.door.pausedUntil
+func (d *door) describe(b *bucket, used *meter, now time.Time) Door {
+	shown := Door{RateUsed: used.rate(now), RateAllowed: b.allowed(now)}
+	if d.pausedUntil.After(now) {
+		shown.PausedUntil = d.pausedUntil
 	}
-	return d
+	if g := &d.gate; g.isShut() {
+		shown.Shut, shown.Detail, shown.Since, shown.NextProbe = g.reason, g.detail, g.since, g.probeAt
+	}
+	return shown
+}
+
+func (s *subAccount) oldest() (oldest time.Time) {
+	for _, w := range s.patience.items.all {
+		oldest = earlier(oldest, w.ticket.Arrival)
+	}
+	return oldest
 }
 
 // Waiting counts the waiters now.
@@ -71,22 +96,30 @@ func (a *Admission) Waiting() Waiting {
 
 func (a *Admission) waiting(now time.Time) Waiting {
 	var w Waiting
-	budget := a.budget.wait(now) == 0
 	for _, s := range a.subs {
 		for _, q := range s.queues {
-			switch n := q.len(); {
-			case s.door.opensAt(now).After(now) || a.door.opensAt(now).After(now):
-				w.Pause += n
-			case a.sleeping.has(s):
-				w.Limit += n
-			case a.inFlight >= a.concurrency:
-				w.Slot += n
-			case q.ring == &q.lane.retries && !budget:
-				w.Budget += n
-			default:
-				w.Limit += n
-			}
+			*w.of(a, q, now) += q.len()
 		}
 	}
 	return w
+}
+
+// of is the count that the waiters of q belong to.
+func (w *Waiting) of(a *Admission, q *queue, now time.Time) *int {
+	s := q.sub
+	switch {
+	case s.door.gate.holds():
+		return &w.Hold
+	case s.door.gate.isShut() || a.door.gate.isShut():
+		return &w.Breaker
+	case !s.door.isOpen(now) || !a.door.isOpen(now):
+		return &w.Pause
+	case a.sleeping.has(s):
+		return &w.Limit
+	case a.inFlight >= a.concurrency:
+		return &w.Slot
+	case q.ring == &q.lane.retries && a.budget.wait(now) > 0:
+		return &w.Budget
+	}
+	return &w.Limit
 }

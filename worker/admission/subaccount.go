@@ -9,8 +9,10 @@ type subAccount struct {
 	bucket   *bucket
 	used     meter
 	door     door
+	health   health
 	stopped  stoppage
-	queues   []*queue // one for each ring in which it has had waiters
+	queues   []*queue        // one for each ring in which it has had waiters
+	patience heapOf[*waiter] // all waiters, by how much longer a hold may keep them
 	waiting  int
 	inFlight int
 
@@ -42,6 +44,7 @@ func (a *Admission) subAccount(id string) *subAccount {
 	s, ok := a.subs[id]
 	if !ok {
 		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, index: -1}
+		s.patience = newHeap(lessPatient, patienceIndex)
 		a.subs[id] = s
 	}
 	return s
@@ -57,6 +60,12 @@ func (a *Admission) rest(s *subAccount, now time.Time) {
 	a.idle.remove(s)
 	until := s.bucket.fullAt(now)
 	until = later(until, s.door.pausedUntil)
+	if s.health.row > 0 || s.health.failing > weight || s.health.slow > weight {
+		until = later(until, s.health.at.Add(memory))
+	}
+	if s.door.gate.isShut() {
+		until = later(until, s.door.gate.probeAt.Add(memory))
+	}
 	if until.After(now) {
 		s.wakeAt = until
 		a.idle.add(s)

@@ -23,6 +23,7 @@ type Metrics struct {
 	outcomeLatency prometheus.Histogram
 	InFlight       prometheus.Gauge
 	Waiting        *prometheus.GaugeVec // by reason
+	Hold           *prometheus.GaugeVec // by sub-account (empty: all) and reason
 	Lag            *prometheus.GaugeVec // by topic and partition
 	OldestAge      prometheus.Gauge
 	DedupeEntries  prometheus.Gauge
@@ -45,6 +46,7 @@ func New() *Metrics {
 		outcomeLatency: histogram("smscancel_outcome_latency_seconds", "From the request record's timestamp to its durable outcome."),
 		InFlight:       gauge("smscancel_in_flight", "Calls to the API in flight."),
 		Waiting:        gauges("smscancel_waiting", "Requests in hand that wait, by what they wait for.", "reason"),
+		Hold:           gauges("smscancel_hold", "1 while a sub-account, or with an empty label all, may not call, by reason.", "sub_account", "reason"),
 		Lag:            gauges("smscancel_lag_records", "Records between the watermark and the end of a request partition.", "topic", "partition"),
 		OldestAge:      gauge("smscancel_oldest_request_age_seconds", "Age of the oldest request record in hand without an outcome."),
 		DedupeEntries:  gauge("smscancel_dedupe_entries", "Settled messages remembered for duplicates."),
@@ -55,10 +57,10 @@ func New() *Metrics {
 		Unkeyed:        counter("smscancel_unkeyed_requests_total", "Requests whose key or partition is not what the common partitioner gives."),
 		LostRetention:  counter("smscancel_lost_to_retention_records_total", "Request records deleted by retention before they were read."),
 	}
-	m.Registry.MustRegister(m.Requests, m.outcomes, m.apiCalls, m.apiDuration, m.outcomeLatency, m.InFlight, m.Waiting, m.Lag,
+	m.Registry.MustRegister(m.Requests, m.outcomes, m.apiCalls, m.apiDuration, m.outcomeLatency, m.InFlight, m.Waiting, m.Hold, m.Lag,
 		m.OldestAge, m.DedupeEntries, m.Replayed, m.Skipped, m.Rebalances, m.Fenced, m.Unkeyed, m.LostRetention,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, reason := range []string{"retry", "pause", "limit", "slot", "duplicate"} {
+	for _, reason := range []string{"retry", "budget", "breaker", "hold", "pause", "limit", "slot", "duplicate"} {
 		m.Waiting.WithLabelValues(reason)
 	}
 	return m

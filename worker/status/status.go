@@ -18,6 +18,7 @@ type Status struct {
 	Reason      string       `json:"reason,omitempty"` // why it is not ready
 	Generation  int32        `json:"generation"`       // of the consumer group
 	Partitions  []Partition  `json:"partitions"`
+	Destination Door         `json:"destination"`
 	SubAccounts []SubAccount `json:"subAccounts"`
 	Replay      *Replay      `json:"replay,omitempty"` // while a takeover reads its ledger
 	Oldest      *Oldest      `json:"oldest,omitempty"`
@@ -42,10 +43,21 @@ type Partition struct {
 // SubAccount is what the limits do to one sub-account now.
 type SubAccount struct {
 	SubAccountID string     `json:"subAccountId"`
-	RateAllowed  float64    `json:"rateAllowed"` // calls per second; 0 = no limit
 	Waiting      int        `json:"waiting"`
 	InFlight     int        `json:"inFlight"`
-	PausedUntil  *time.Time `json:"pausedUntil,omitempty"` // by a Retry-After
+	Oldest       *time.Time `json:"oldest,omitempty"` // when the request that waits longest was taken in hand
+	Door
+}
+
+// Door is what lets calls out: of one sub-account, or of all together.
+type Door struct {
+	RateUsed    float64    `json:"rateUsed"`              // calls per second of late
+	RateAllowed float64    `json:"rateAllowed"`           // calls per second of this replica; 0 = no limit
+	State       string     `json:"state"`                 // open, pause, breaker, auth, upgrade
+	Reason      string     `json:"reason,omitempty"`      // what the API said
+	Since       *time.Time `json:"since,omitempty"`       // of breaker, auth and upgrade
+	NextProbe   *time.Time `json:"nextProbe,omitempty"`   // of breaker, auth and upgrade
+	PausedUntil *time.Time `json:"pausedUntil,omitempty"` // by a Retry-After
 }
 
 // Replay is the progress of all takeovers under way, in ledger records.

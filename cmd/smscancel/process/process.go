@@ -60,6 +60,7 @@ type Config struct {
 	RetryMaxElapsed  time.Duration // 0 = no limit
 	RetryMaxAttempts int           // 0 = no limit
 	RetryAfterMax    time.Duration
+	AuthHold         time.Duration // 0 = requests do not wait for a better key
 
 	DedupeWindow time.Duration
 	HTTPAddr     string // empty = none
@@ -130,6 +131,7 @@ func (p *Process) wire() {
 	p.admission = admission.New(admission.Config{
 		Concurrency: p.cfg.Concurrency, RatePerSubAccount: p.cfg.RateLimit, RateTotal: p.cfg.RateLimitTotal,
 		OverridesPerSubAccount: p.cfg.SubAccountRate, RetryAfterMax: p.cfg.RetryAfterMax,
+		SlowCall: p.cfg.AttemptTimeout / 2, Changed: p.changed,
 	})
 	p.handler = &worker.Handler{
 		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: p.api, Admission: p.admission,
@@ -137,7 +139,8 @@ func (p *Process) wire() {
 			Initial: p.cfg.RetryInitial, MaxInterval: p.cfg.RetryMaxInterval,
 			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
 		},
-		Hasher: dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Log: p.log,
+		AuthHold: p.cfg.AuthHold,
+		Hasher:   dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Log: p.log,
 	}
 }
 
@@ -225,18 +228,8 @@ func (p *Process) waitFor(err error) {
 
 // Status is the answer of /api/status; it also refreshes the gauges.
 func (p *Process) Status() status.Status {
-	s := status.Status{Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, SubAccounts: []status.SubAccount{}, Errors: p.recent.List()}
-	snapshot := p.admission.Snapshot()
-	for _, sub := range snapshot.SubAccounts {
-		shown := status.SubAccount{SubAccountID: sub.ID, RateAllowed: sub.Rate, Waiting: sub.Waiting, InFlight: sub.InFlight}
-		if !sub.PausedUntil.IsZero() {
-			shown.PausedUntil = &sub.PausedUntil
-		}
-		s.SubAccounts = append(s.SubAccounts, shown)
-	}
-	for reason, n := range map[string]int{"pause": snapshot.Waiting.Pause, "limit": snapshot.Waiting.Limit, "slot": snapshot.Waiting.Slot} {
-		p.metrics.Waiting.WithLabelValues(reason).Set(float64(n))
-	}
+	s := status.Status{Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, Errors: p.recent.List()}
+	p.reportLimits(&s)
 	p.mu.Lock()
 	c, waiting := p.consumer, p.waiting
 	p.mu.Unlock()
