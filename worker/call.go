@@ -10,14 +10,8 @@ import (
 )
 
 // call attempts the cancellation until the API's answer is final or the
-// request's limits are reached.
-func (j *Job) call(admit, work context.Context) (*Outcome, error) {
-	wait := admit
-	if deadline := j.request.Deadline; !deadline.IsZero() {
-		var cancel context.CancelFunc
-		wait, cancel = context.WithDeadline(admit, deadline)
-		defer cancel()
-	}
+// request's limits are reached. wait ends with admit, and at the deadline.
+func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 	var retry *retries
 	var last *Error
 	for {
@@ -49,7 +43,7 @@ func (j *Job) call(admit, work context.Context) (*Outcome, error) {
 		if verdict.RetryAfter > 0 { // the sub-account waits, and the message is not charged
 			continue
 		}
-		delay, ok := retry.next(time.Now())
+		delay, ok := retry.next(time.Now(), j.request.Deadline)
 		if !ok {
 			return j.decided(StatusFailed, nil, last), nil
 		}

@@ -75,31 +75,43 @@ func (j *Job) outcome(admit, work context.Context) (*Outcome, error) {
 	if j.request == nil {
 		return j.base, nil
 	}
-	answer, err := j.waitTurn(admit)
-	if err != nil {
-		return nil, err
-	}
-	if j.request.Force {
-		return j.call(admit, work)
-	}
-	if answer == nil {
+	wait, cancel := j.untilDeadline(admit)
+	defer cancel()
+	answer, err := j.waitTurn(admit, wait)
+	switch {
+	case admit.Err() != nil:
+		return nil, admit.Err()
+	case err != nil && answer == nil: // it expired before its turn
+		return j.decided(StatusExpired, nil, nil), nil
+	case j.request.Force:
+		return j.call(admit, wait, work)
+	case answer == nil:
 		if answer, err = j.p.settledAnswer(admit, j.key, j.request.Target); err != nil {
 			return nil, err
 		}
 	}
-	if answer != nil {
+	if answer != nil { // also past the deadline: it was answered before
 		return j.duplicate(answer), nil
 	}
-	return j.call(admit, work)
+	return j.call(admit, wait, work)
 }
 
-func (j *Job) waitTurn(admit context.Context) (*Outcome, error) {
-	if j.turn.Waits() {
-		waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
-		waiting.Inc()
-		defer waiting.Dec()
+// untilDeadline ends with ctx, and when the request expires.
+func (j *Job) untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if j.request.Deadline.IsZero() {
+		return ctx, func() {}
 	}
-	return j.turn.Wait(admit)
+	return context.WithDeadline(ctx, j.request.Deadline)
+}
+
+func (j *Job) waitTurn(admit, wait context.Context) (*Outcome, error) {
+	if !j.turn.Waits() {
+		return j.turn.Wait(admit)
+	}
+	waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
+	waiting.Inc()
+	defer waiting.Dec()
+	return j.turn.Wait(wait)
 }
 
 // duplicate copies the answer of an earlier outcome.

@@ -35,15 +35,25 @@ func (p RetryPolicy) begin(start time.Time) *retries {
 	return &retries{policy: p, ceiling: ceiling, start: start}
 }
 
+// nearDeadline is how much of the time that is left before the deadline a delay
+// takes at most, so that the last minute of a request sees a dozen attempts and
+// more, and not two.
+const nearDeadline = 4
+
 // next returns the delay before another attempt, or false when the request has
 // used up what the policy allows. Full jitter: uniform between 0 and a ceiling
-// that doubles, which spreads retries best when many fail at once.
-func (r *retries) next(now time.Time) (time.Duration, bool) {
+// that doubles, which spreads retries best when many fail at once. Near the
+// deadline, if there is one, the ceiling sinks, down to a tenth of the first.
+func (r *retries) next(now, deadline time.Time) (time.Duration, bool) {
 	r.charged++
 	if r.policy.MaxAttempts > 0 && r.charged >= r.policy.MaxAttempts {
 		return 0, false
 	}
-	delay := rand.N(r.ceiling.NextBackOff() + 1)
+	ceiling := r.ceiling.NextBackOff()
+	if !deadline.IsZero() {
+		ceiling = min(ceiling, max(deadline.Sub(now)/nearDeadline, r.policy.Initial/10))
+	}
+	delay := rand.N(ceiling + 1)
 	if r.policy.MaxElapsed > 0 && now.Sub(r.start)-r.paused+delay > r.policy.MaxElapsed {
 		return 0, false
 	}

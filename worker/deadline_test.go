@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"smscancel/worker/admission"
+)
+
+func in(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
+
+// Promise: a request expires at the moment of its deadline, whatever it waits
+// for: a slot, a token, a permit, an earlier request for its message.
+func TestARequestExpiresAtOnceWhereverItWaits(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, b *bench){
+		"for a slot": func(t *testing.T, b *bench) {
+			b.Admission = admission.New(admission.Config{Concurrency: 1})
+			b.send(map[string]any{"umid": "first"})
+		},
+		"for a token": func(t *testing.T, b *bench) {
+			b.Admission = admission.New(admission.Config{RatePerSubAccount: 0.001})
+			b.send(map[string]any{"umid": "first"})
+		},
+		"for a permit": func(t *testing.T, b *bench) {
+			b.Permit = permitStub{func(int64) bool { return true }, make(chan struct{})}
+		},
+		"for its turn": func(t *testing.T, b *bench) { b.send(map[string]any{"umid": "m"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				over := make(chan struct{})
+				b := newBench(t, func(context.Context, Target) Verdict { <-over; return cancelled(1) })
+				prepare(t, b)
+				synctest.Wait()
+				start := time.Now()
+				o := b.do(map[string]any{"umid": "m", "scheduledAt": in(42 * time.Second)})
+				if took := time.Since(start); o.Status != StatusExpired || o.Attempts != 0 || took != 42*time.Second {
+					t.Errorf("%s after %v and %d attempts", o.Status, took, o.Attempts)
+				}
+				close(over)
+			})
+		})
+	}
+}
+
+// What an earlier outcome answers needs no call, and is not too late.
+func TestADuplicateIsAnsweredAfterItsDeadlineToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		b := newBench(t, func(context.Context, Target) Verdict { calls++; return cancelled(1) })
+		first := b.do(map[string]any{"umid": "m"})
+		o := b.do(map[string]any{"umid": "m", "scheduledAt": in(-time.Hour)})
+		if o.Status != StatusDuplicate || o.DuplicateOf != first.OutcomeID || calls != 1 {
+			t.Errorf("%s after %d calls", o.Status, calls)
+		}
+	})
+}
+
+// Fault: the API refuses everything for 50 s, with requests due in a minute and
+// delays of up to a minute between attempts. Promise: the delays shrink as the
+// deadline comes, so nearly all are cancelled in time.
+func TestNearItsDeadlineARequestIsRetriedFaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		b := newBench(t, func(_ context.Context, target Target) Verdict {
+			if time.Since(start) < 50*time.Second {
+				return Verdict{Retry: true, Err: &Error{Kind: KindRateLimited, HTTPStatus: 429}} // without a Retry-After, and no reason for the breaker
+			}
+			return cancelled(1)
+		})
+		b.Retry.Initial, b.Retry.MaxInterval = time.Second, time.Minute
+		var done []<-chan *Outcome
+		for i := range 50 {
+			done = append(done, b.send(map[string]any{"umid": string(rune('a'+i%26)) + string(rune('a'+i/26)), "scheduledAt": in(time.Minute)}))
+		}
+		inTime := 0
+		for _, d := range done {
+			if o := <-d; o.Status == StatusCancelled {
+				inTime++
+			}
+		}
+		if inTime < 48 {
+			t.Errorf("%d of 50 were cancelled in time", inTime)
+		}
+	})
+}
