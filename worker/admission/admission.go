@@ -82,6 +82,7 @@ type Admission struct {
 	subs     map[string]*subAccount // those with waiters, calls, a pause or a bucket not full
 	lanes    []*lane                // queues of the sub-accounts that may go
 	sleeping heapOf[*subAccount]    // have waiters, wait for a pause's end or a token
+	aside    []*subAccount          // have waiters and half of the slots, wait for the end of a call
 	idle     heapOf[*subAccount]    // have neither waiters nor calls; forgotten when their time comes
 	alarm    alarm
 
@@ -151,7 +152,7 @@ func (a *Admission) enter(t Ticket) (*waiter, Pass) {
 func (a *Admission) mayGo(s *subAccount, t Ticket, now time.Time) bool {
 	retry := a.budget.wait(now) == 0
 	return s.waiting == 0 && a.inFlight < a.concurrency && (retry || !t.Retry) && a.nextLane(retry) == nil &&
-		s.door.isOpen(now) && a.door.isOpen(now)
+		s.door.isOpen(now) && a.door.isOpen(now) && a.crowded(s) == roomy
 }
 
 // abandon takes back a waiter whose context ended, and what it was given if

@@ -333,8 +333,8 @@ func TestSnapshotTellsWhatEachSubAccountDoes(t *testing.T) {
 		synctest.Wait()
 		snap := a.Snapshot()
 		want := []SubAccountSnapshot{
-			{ID: "a", Waiting: 1, Door: Door{PausedUntil: until, RateAllowed: 40}},
-			{ID: "b", InFlight: 1, Door: Door{RateUsed: 1, RateAllowed: 7}},
+			{ID: "a", Waiting: 1, Slots: 2, Door: Door{PausedUntil: until, RateAllowed: 40}},
+			{ID: "b", InFlight: 1, Slots: 2, Door: Door{RateUsed: 1, RateAllowed: 7}},
 		}
 		if !slices.EqualFunc(snap.SubAccounts, want, func(x, y SubAccountSnapshot) bool {
 			ok := x.PausedUntil.Equal(y.PausedUntil)

@@ -38,6 +38,8 @@ func (a *Admission) conclude(g *grant, r Result, now time.Time) {
 		a.total.refund(now)
 		s.bucket.refund(now)
 		a.budget.refund(g.retry)
+	case Answered:
+		s.limiter.sample(now, g.sent, s.inFlight, a.concurrency)
 	case Throttled:
 		s.bucket.throttle(now, g.sent, s.used.rate(now))
 	}
@@ -144,7 +146,7 @@ func (a *Admission) openSubAccount(s *subAccount, now time.Time) {
 	a.stoppedFor(s, now)
 	a.changes = append(a.changes, Change{SubAccountID: s.id, Since: s.door.gate.since, Was: s.door.gate.reason})
 	s.door.gate.open(now)
-	s.health = health{}
+	s.health, s.limiter = health{}, newLimiter()
 	s.bucket.ramp(now)
 }
 

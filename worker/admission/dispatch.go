@@ -36,6 +36,10 @@ func (a *Admission) admitAll(now time.Time) time.Time {
 			a.stand(q.sub, now)
 			continue
 		}
+		if why := a.crowded(q.sub); why != roomy {
+			a.stepAside(q.sub, why)
+			continue
+		}
 		ok, short := a.takeTokens(q.sub, now)
 		switch {
 		case ok:
@@ -105,6 +109,7 @@ func (a *Admission) admit(s *subAccount, t Ticket, now time.Time) *grant {
 func (a *Admission) release(s *subAccount, now time.Time) {
 	a.inFlight--
 	s.inFlight--
+	a.comeBack(s, now)
 	a.rest(s, now)
 	a.dispatch(now)
 }
@@ -118,7 +123,7 @@ func (a *Admission) join(s *subAccount, w *waiter, now time.Time) {
 	q.add(w)
 	s.patience.add(w)
 	s.waiting++
-	if !a.sleeping.has(s) || s.door.gate.holds() && s.patience.first() == w {
+	if !a.sleeping.has(s) && s.aside == roomy || s.door.gate.holds() && s.patience.first() == w {
 		a.stand(s, now)
 	}
 }
@@ -136,7 +141,7 @@ func (a *Admission) sleep(s *subAccount, until time.Time) {
 		q.ring.remove(q)
 	}
 	a.sleeping.remove(s)
-	s.wakeAt = until
+	s.aside, s.wakeAt = roomy, until
 	a.sleeping.add(s)
 }
 

@@ -14,6 +14,7 @@ func (e *HeldError) Error() string { return "held: " + string(e.Reason) }
 // Those who have waited behind a hold for long enough are sent away.
 func (a *Admission) stand(s *subAccount, now time.Time) {
 	a.sleeping.remove(s)
+	s.aside = roomy
 	a.sendAway(s, now)
 	if s.waiting == 0 {
 		a.rest(s, now)

@@ -21,6 +21,7 @@ type SubAccountSnapshot struct {
 	ID       string
 	Waiting  int
 	InFlight int
+	Slots    int       // calls at once that its latency allows now
 	Oldest   time.Time // arrival of the waiter that came first; zero without waiters
 	Door
 }
@@ -61,7 +62,7 @@ func (a *Admission) Snapshot() Snapshot {
 	for _, s := range a.subs {
 		if s.waiting > 0 || s.inFlight > 0 || !s.door.isOpen(now) || s.bucket.reduced(now) {
 			snap.SubAccounts = append(snap.SubAccounts, SubAccountSnapshot{
-				ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Oldest: s.oldest(), Door: s.door.describe(s.bucket, &s.used, now),
+				ID: s.id, Waiting: s.waiting, InFlight: s.inFlight, Slots: min(int(s.limiter.limit), a.concurrency), Oldest: s.oldest(), Door: s.door.describe(s.bucket, &s.used, now),
 			})
 		}
 	}
@@ -116,7 +117,7 @@ func (w *Waiting) of(a *Admission, q *queue, now time.Time) *int {
 		return &w.Pause
 	case a.sleeping.has(s):
 		return &w.Limit
-	case a.inFlight >= a.concurrency:
+	case a.inFlight >= a.concurrency || s.aside != roomy:
 		return &w.Slot
 	case q.ring == &q.lane.retries && a.budget.wait(now) > 0:
 		return &w.Budget

@@ -10,6 +10,8 @@ type subAccount struct {
 	used     meter
 	door     door
 	health   health
+	limiter  limiter
+	aside    crowd // why it stands aside until a call ends
 	stopped  stoppage
 	queues   []*queue        // one for each ring in which it has had waiters
 	patience heapOf[*waiter] // all waiters, by how much longer a hold may keep them
@@ -43,7 +45,7 @@ func (s *subAccount) queue(l *lane, retry bool) *queue {
 func (a *Admission) subAccount(id string) *subAccount {
 	s, ok := a.subs[id]
 	if !ok {
-		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, index: -1}
+		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, limiter: newLimiter(), index: -1}
 		s.patience = newHeap(lessPatient, patienceIndex)
 		a.subs[id] = s
 	}

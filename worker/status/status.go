@@ -45,6 +45,7 @@ type SubAccount struct {
 	SubAccountID string     `json:"subAccountId"`
 	Waiting      int        `json:"waiting"`
 	InFlight     int        `json:"inFlight"`
+	Slots        int        `json:"slots"`            // calls at once that the API's latency allows now
 	Oldest       *time.Time `json:"oldest,omitempty"` // when the request that waits longest was taken in hand
 	Door
 }

@@ -19,7 +19,8 @@ func (p *Process) reportLimits(s *status.Status) {
 	s.SubAccounts = make([]status.SubAccount, 0, len(snapshot.SubAccounts))
 	for _, sub := range snapshot.SubAccounts {
 		s.SubAccounts = append(s.SubAccounts, status.SubAccount{
-			SubAccountID: sub.ID, Waiting: sub.Waiting, InFlight: sub.InFlight, Oldest: unlessZero(sub.Oldest), Door: p.door(sub.ID, sub.Door),
+			SubAccountID: sub.ID, Waiting: sub.Waiting, InFlight: sub.InFlight, Slots: sub.Slots,
+			Oldest: unlessZero(sub.Oldest), Door: p.door(sub.ID, sub.Door),
 		})
 	}
 	w := snapshot.Waiting
