@@ -60,6 +60,7 @@ func (c *Consumer) readPartitions(ctx context.Context) error {
 	found, err := c.findPartitions(ctx)
 	if err == nil {
 		c.partitions.Store(&found)
+		c.tellShare()
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 func in(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
 
 // Promise: a request expires at the moment of its deadline, whatever it waits
-// for: a slot, a token, a permit, an earlier request for its message.
+// for: a slot, a token, a permit.
 func TestARequestExpiresAtOnceWhereverItWaits(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, b *bench){
 		"for a slot": func(t *testing.T, b *bench) {
@@ -26,7 +26,6 @@ func TestARequestExpiresAtOnceWhereverItWaits(t *testing.T) {
 		"for a permit": func(t *testing.T, b *bench) {
 			b.Permit = permitStub{func(int64) bool { return true }, make(chan struct{})}
 		},
-		"for its turn": func(t *testing.T, b *bench) { b.send(map[string]any{"umid": "m"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -43,6 +42,27 @@ func TestARequestExpiresAtOnceWhereverItWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Promise: a request that waits for an earlier one of its message is not done
+// before it, so that their outcomes stand in their order; then it expires without a
+// call.
+func TestARequestDoesNotExpireBeforeAnEarlierOneOfItsMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over, calls := make(chan Verdict), 0
+		b := newBench(t, func(context.Context, Target) Verdict { calls++; return <-over })
+		first := b.send(map[string]any{"umid": "m"})
+		synctest.Wait()
+		second := b.send(map[string]any{"umid": "m", "scheduledAt": in(time.Second)})
+		<-time.After(time.Minute)
+		if len(b.ledger.outcomes) != 0 {
+			t.Error("the later one is done first")
+		}
+		over <- Verdict{Status: StatusFailed, Err: &Error{Kind: KindForbidden, HTTPStatus: 403}}
+		if x, y := <-first, <-second; x.Status != StatusFailed || y.Status != StatusExpired || calls != 1 {
+			t.Errorf("%s, then %s, with %d calls", x.Status, y.Status, calls)
+		}
+	})
 }
 
 // What an earlier outcome answers needs no call, and is not too late.

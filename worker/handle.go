@@ -77,12 +77,10 @@ func (j *Job) outcome(admit, work context.Context) (*Outcome, error) {
 	}
 	wait, cancel := j.untilDeadline(admit)
 	defer cancel()
-	answer, err := j.waitTurn(admit, wait)
+	answer, err := j.waitTurn(admit)
 	switch {
-	case admit.Err() != nil:
-		return nil, admit.Err()
-	case err != nil && answer == nil: // it expired before its turn
-		return j.decided(StatusExpired, nil, nil), nil
+	case err != nil:
+		return nil, err
 	case j.request.Force:
 		return j.call(admit, wait, work)
 	case answer == nil:
@@ -104,14 +102,15 @@ func (j *Job) untilDeadline(ctx context.Context) (context.Context, context.Cance
 	return context.WithDeadline(ctx, j.request.Deadline)
 }
 
-func (j *Job) waitTurn(admit, wait context.Context) (*Outcome, error) {
-	if !j.turn.Waits() {
-		return j.turn.Wait(admit)
+// waitTurn does not end at the deadline: the records of a message are handled one
+// after another, and what the one before it finds may be this one's answer.
+func (j *Job) waitTurn(admit context.Context) (*Outcome, error) {
+	if j.turn.Waits() {
+		waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
+		waiting.Inc()
+		defer waiting.Dec()
 	}
-	waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
-	waiting.Inc()
-	defer waiting.Dec()
-	return j.turn.Wait(wait)
+	return j.turn.Wait(admit)
 }
 
 // duplicate copies the answer of an earlier outcome.

@@ -146,7 +146,7 @@ func (a *Admission) openSubAccount(s *subAccount, now time.Time) {
 	a.stoppedFor(s, now)
 	a.changes = append(a.changes, Change{SubAccountID: s.id, Since: s.door.gate.since, Was: s.door.gate.reason})
 	s.door.gate.open(now)
-	s.health, s.limiter = health{}, newLimiter()
+	s.health, s.limiter = health{}, newLimiter(againLimit)
 	s.bucket.ramp(now)
 }
 

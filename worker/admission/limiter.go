@@ -11,12 +11,14 @@ import (
 // If they do, to have fewer of them in flight makes them faster. If it does not, the API
 // has become slower by itself, and its latency is the new measure.
 const (
-	firstLimit   = 64
+	firstLimit   = 256 // before anything is known
+	againLimit   = 16  // after the API was not well
 	leastLimit   = 8
 	tolerance    = 1.5
 	windowLength = 100 * time.Millisecond // or one latency, if that is more
 	windowCalls  = 50
-	calmWindows  = 3 // after a shrink, until the limit grows by a half again and not by its root
+	leastLatency = 1e-6 // seconds
+	calmWindows  = 3    // after a shrink, until the limit grows by a half again and not by its root
 )
 
 // limiter is the limit of one sub-account, which the scheduler keeps to.
@@ -39,10 +41,11 @@ type window struct {
 	began time.Time
 	calls int
 	sum   time.Duration
+	least time.Duration
 	most  int // in flight
 }
 
-func newLimiter() limiter { return limiter{limit: firstLimit, calm: calmWindows} }
+func newLimiter(limit float64) limiter { return limiter{limit: limit, calm: calmWindows} }
 
 // allows tells whether one call more may be in flight.
 func (l *limiter) allows(inFlight int) bool { return inFlight < int(l.limit) }
@@ -56,21 +59,29 @@ func (l *limiter) sample(now, sent time.Time, inFlight, ceiling int) {
 	if l.began.IsZero() {
 		l.began = sent
 	}
+	latency := now.Sub(sent)
+	if l.calls == 0 || latency < l.least {
+		l.least = latency
+	}
 	l.calls++
-	l.sum += now.Sub(sent)
+	l.sum += latency
 	l.most = max(l.most, inFlight)
 	mean := l.sum / time.Duration(l.calls)
 	if float64(l.calls) < min(windowCalls, l.limit) || now.Sub(l.began) < max(windowLength, mean) {
 		return
 	}
-	l.adapt(max(mean.Seconds(), 1e-6), float64(ceiling))
+	if l.usual == 0 {
+		l.usual = max(l.least.Seconds(), leastLatency) // the others may have waited for each other already
+	} else {
+		l.adapt(max(mean.Seconds(), leastLatency), float64(ceiling))
+	}
 	l.window = window{began: now}
 }
 
 // adapt ends a window with its mean latency.
 func (l *limiter) adapt(latency, ceiling float64) {
 	helped := latency < l.latency*(1+l.by)/2
-	if l.usual == 0 || l.by > 0 && !helped {
+	if l.by > 0 && !helped {
 		l.usual, l.calm = latency, calmWindows
 	}
 	if latency < l.usual {

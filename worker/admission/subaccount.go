@@ -45,7 +45,7 @@ func (s *subAccount) queue(l *lane, retry bool) *queue {
 func (a *Admission) subAccount(id string) *subAccount {
 	s, ok := a.subs[id]
 	if !ok {
-		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, limiter: newLimiter(), index: -1}
+		s = &subAccount{id: id, bucket: newBucket(a.rates.of(id)), stopped: stoppage{at: time.Now()}, limiter: newLimiter(firstLimit), index: -1}
 		s.patience = newHeap(lessPatient, patienceIndex)
 		a.subs[id] = s
 	}
