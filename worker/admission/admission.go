@@ -20,8 +20,17 @@
 // time is over nothing is lost, and a backlog of them must not keep a real
 // deadline from being met.
 //
-// A sub-account that may not go, for want of a token or because of a pause,
-// stands in no lane until it may, and blocks nobody.
+// # Who does not go
+//
+// A sub-account that may not go stands in no lane until it may, and blocks
+// nobody: for want of a token, because of a Retry-After, behind the gate of its breaker or
+// of a refused key, or because it has as many calls in flight as its
+// latency allows. One that has half of all slots leaves the last of them
+// to the others. So trouble of one sub-account costs the others neither
+// tokens nor slots.
+//
+// A gate that is shut lets single probes out; what waits behind it is charged
+// for nothing. When it opens the rate begins with a tenth.
 package admission
 
 import (
