@@ -138,6 +138,23 @@ func TestAfterTheHoldARequestFailsWithTheLastRefusal(t *testing.T) {
 	}
 }
 
+// Promise: also without a hold the key is probed, by the next request that comes.
+func TestWithoutAHoldAMendedKeyIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, b := newHeld(t, badKey, 0)
+		for i := range 3 {
+			if o := b.do(map[string]any{"umid": fmt.Sprint("m", i)}); o.Status != StatusFailed || len(api.calls) != 1 {
+				t.Errorf("%s after %d calls", o.Status, len(api.calls))
+			}
+		}
+		api.mend()
+		<-time.After(time.Second)
+		if o := b.do(map[string]any{"umid": "x"}); o.Status != StatusCancelled {
+			t.Errorf("%s: %+v", o.Status, o.Error)
+		}
+	})
+}
+
 func TestARequestExpiresBehindAHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, b := newHeld(t, badKey, 5*time.Minute)

@@ -10,20 +10,28 @@ type HeldError struct {
 
 func (e *HeldError) Error() string { return "held: " + string(e.Reason) }
 
-// stand puts s where it belongs: aside until its door opens, or in the lanes.
-// Those who have waited behind a hold for long enough are sent away.
+// stand puts s where it belongs: in the lanes, or aside until its door opens. Then
+// those who have waited behind a hold for long enough are sent away: not before,
+// for one of them is the probe.
 func (a *Admission) stand(s *subAccount, now time.Time) {
 	a.sleeping.remove(s)
 	s.aside = roomy
-	a.sendAway(s, now)
-	if s.waiting == 0 {
+	at := s.door.opensAt(now)
+	if at.After(now) {
+		a.sendAway(s, now)
+	}
+	switch {
+	case s.waiting == 0:
 		a.rest(s, now)
-		return
-	}
-	if at := s.door.opensAt(now); at.After(now) {
+	case at.After(now):
 		a.sleep(s, earlier(at, a.patienceEnds(s, now)))
-		return
+	default:
+		a.enlist(s)
 	}
+}
+
+// enlist puts the queues of s into the lanes, last in turn.
+func (a *Admission) enlist(s *subAccount) {
 	for _, q := range s.queues {
 		if q.len() > 0 && q.turn == nil {
 			q.ring.add(q)
