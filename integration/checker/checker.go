@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"smscancel/integration/simulator"
 	"smscancel/worker"
 )
 
@@ -30,6 +31,8 @@ func Check(run *Run) *Report {
 type check struct {
 	*book
 	report *Report
+
+	refusals map[string]*simulator.Call // by errorId, see refusal
 }
 
 // read fills the book. Each step needs those before it.

@@ -37,7 +37,7 @@ func (c *check) judge(i int32, r *request, o *outcome) {
 	if o.status == worker.StatusExpired && !c.run.Setup.ClocksDiffer && (r.deadline == 0 || o.completed+1 < r.deadline) {
 		c.violated(EarlyExpiry, i, "its outcome of %s is expired, and its deadline is %s", clockOf(o.completed), clockOf(r.deadline))
 	}
-	if t.exact && t.near == 0 {
+	if t.exact && t.near == 0 && !c.heldBehind(i, o, &t) {
 		if why := c.contradiction(o, &t); why != "" {
 			c.violated(Contradiction, i, "its outcome is %s: %s", o.status, why)
 			return
@@ -63,6 +63,41 @@ func (c *check) checkAttempts(i int32, o *outcome, t *tries) {
 			return
 		}
 	}
+}
+
+// heldBehind tells whether a request failed with the refusal of its
+// sub-account's key that the API gave to another request's call: while a key is
+// bad not every message calls.
+func (c *check) heldBehind(i int32, o *outcome, t *tries) bool {
+	e := c.errorOf(o)
+	if o.status != worker.StatusFailed || o.count >= 0 || e == nil {
+		return false
+	}
+	for _, one := range t.all {
+		if seen, _ := c.of(one); seen != nil && answered(seen) {
+			return false
+		}
+	}
+	refusal := c.refusal(e.ErrorID)
+	if refusal == nil || refusal.StartedAt.UnixMilli() > o.completed || answerContradiction(e, refusal) != "" {
+		return false
+	}
+	req, err := worker.Parser{DefaultSubAccount: c.run.Setup.DefaultSubAccount}.Parse(workerRecord(&c.run.Requests[i]))
+	return err == nil && req.SubAccountID == refusal.SubAccount
+}
+
+// refusal is the call that was answered 401 or 426 with an errorId; nil if there
+// is none.
+func (c *check) refusal(errorID string) *simulator.Call {
+	if c.refusals == nil {
+		c.refusals = map[string]*simulator.Call{}
+		for i := range c.run.Calls {
+			if k := &c.run.Calls[i]; k.ErrorID != "" && (k.Status == http.StatusUnauthorized || k.Status == http.StatusUpgradeRequired) {
+				c.refusals[k.ErrorID] = k
+			}
+		}
+	}
+	return c.refusals[errorID]
 }
 
 // contradiction says how an outcome contradicts the last try of its owner; empty

@@ -1,0 +1,38 @@
+package checker
+
+import (
+	"testing"
+
+	"smscancel/worker"
+)
+
+// While the key of a sub-account is refused, requests fail with what the API said
+// to the call for another one. Nothing else is accepted without a call.
+func TestBehindAHoldARequestFailsWithAnothersRefusal(t *testing.T) {
+	refusal := refused(401, 1200)
+	for _, c := range []struct {
+		name  string
+		value string // of the request that is not called
+		error func(*worker.Error)
+		rules []Rule
+	}{
+		{"as it was", `{"umid":%q}`, func(*worker.Error) {}, nil},
+		{"that nobody gave", `{"umid":%q}`, func(e *worker.Error) { e.ErrorID = "another" }, []Rule{Contradiction}},
+		{"with another code", `{"umid":%q}`, func(e *worker.Error) { code := 1001; e.Code = &code }, []Rule{Contradiction}},
+		{"of another sub-account", `{"umid":%q,"subAccountId":"other"}`, func(*worker.Error) {}, []Rule{Contradiction}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := validRun(t)
+			s.commit(b, untried+1, 2000)
+			called := s.cancel(umid(20))
+			held := s.request(umid(21), c.value, umid(21))
+			s.call(b, called, refusal)
+			s.settle(b, called, worker.StatusFailed, failed(1, refusal))
+			s.settle(b, held, worker.StatusFailed, func(o *worker.Outcome) {
+				failed(0, refusal)(o)
+				c.error(o.Error)
+			})
+			s.expect(c.rules...)
+		})
+	}
+}
