@@ -60,6 +60,7 @@ func (d *draw) setting() Setting {
 		s.DefaultSubAccount = "default_shop"
 	}
 	s.API = simulator.Faults{Latency: d.latency(), Seed: d.Uint64()}
+	s.AuthHold = one(d, 0, 10*time.Second, 5*time.Minute)
 	return s
 }
 

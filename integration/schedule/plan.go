@@ -31,7 +31,7 @@ type Setting struct {
 	RateLimit                                                  float64
 	RetryInitial, RetryMaxInterval, RetryMaxElapsed            time.Duration
 	RetryMaxAttempts                                           int
-	RetryAfterMax                                              time.Duration
+	RetryAfterMax, AuthHold                                    time.Duration
 	DefaultSubAccount                                          string
 	RepeatNotFound                                             bool // what the API answers to a second DELETE
 

@@ -72,7 +72,7 @@ func (w *world) config(r *replica, group string) process.Config {
 		SessionTimeout: s.SessionTimeout, APIURL: "http://" + apiAddress, APIConnect: r.link.dialAPI, Keys: w.keys,
 		DefaultSubAccount: s.DefaultSubAccount, AttemptTimeout: s.AttemptTimeout, Window: s.Window, Concurrency: s.Concurrency,
 		RateLimit: s.RateLimit, RateLimitTotal: s.RateLimit, RetryInitial: s.RetryInitial, RetryMaxInterval: s.RetryMaxInterval,
-		RetryMaxElapsed: s.RetryMaxElapsed, RetryMaxAttempts: s.RetryMaxAttempts, RetryAfterMax: s.RetryAfterMax,
+		RetryMaxElapsed: s.RetryMaxElapsed, RetryMaxAttempts: s.RetryMaxAttempts, RetryAfterMax: s.RetryAfterMax, AuthHold: s.AuthHold,
 		DedupeWindow: s.DedupeWindow, DrainTimeout: s.DrainTimeout,
 	}
 }

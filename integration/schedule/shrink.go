@@ -101,9 +101,9 @@ func (p *Plan) String() string {
 	var b strings.Builder
 	s := p.Setting
 	fmt.Fprintf(&b, "%d requests in %s to %d topics of %d partitions, %d outcome partitions, %d replicas; session timeout %s, attempt timeout %s, "+
-		"drain timeout %s, dedupe window %s, window %d, concurrency %d, rate limit %g, retries %s to %s for %s, at most %d, Retry-After up to %s, lag %s\n",
+		"drain timeout %s, dedupe window %s, window %d, concurrency %d, rate limit %g, retries %s to %s for %s, at most %d, Retry-After up to %s, hold of a key %s, lag %s\n",
 		len(p.Requests), p.Length.Round(time.Second), s.Topics, s.Partitions, s.N, s.Replicas, s.SessionTimeout, s.AttemptTimeout, s.DrainTimeout,
-		s.DedupeWindow, s.Window, s.Concurrency, s.RateLimit, s.RetryInitial, s.RetryMaxInterval, s.RetryMaxElapsed, s.RetryMaxAttempts, s.RetryAfterMax, s.Lag)
+		s.DedupeWindow, s.Window, s.Concurrency, s.RateLimit, s.RetryInitial, s.RetryMaxInterval, s.RetryMaxElapsed, s.RetryMaxAttempts, s.RetryAfterMax, s.AuthHold, s.Lag)
 	for i := range p.Events {
 		fmt.Fprintf(&b, "%10.3fs  %s\n", p.Events[i].At.Seconds(), &p.Events[i])
 	}

@@ -21,7 +21,7 @@ func Tour(seed uint64, ambushes []Event) *Plan {
 	s.Topics, s.Partitions, s.N, s.Replicas = 1, 3, 2, 2
 	s.SessionTimeout, s.AttemptTimeout, s.DrainTimeout, s.DedupeWindow = 3*time.Second, 2*time.Second, 8*time.Second, 24*time.Hour
 	s.Window, s.Concurrency, s.RateLimit = 300, 64, 0
-	s.RetryMaxInterval, s.RetryMaxElapsed, s.RetryMaxAttempts, s.RetryAfterMax = 2*time.Second, time.Minute, 0, 2*time.Second
+	s.RetryMaxInterval, s.RetryMaxElapsed, s.RetryMaxAttempts, s.RetryAfterMax, s.AuthHold = 2*time.Second, time.Minute, 0, 2*time.Second, 10*time.Second
 	s.API.Latency = simulator.Latency{Min: 100 * time.Millisecond, Max: 400 * time.Millisecond}
 	w := &workload{draw: d, plan: p, messages: map[string]simulator.MessageRule{}}
 	at := time.Duration(0)
