@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,13 @@ func (k *keyed) call(_ context.Context, target Target) Verdict {
 		return k.bad
 	}
 	return cancelled(1)
+}
+
+// sent is when the calls were made so far.
+func (k *keyed) sent() []time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.calls)
 }
 
 func (k *keyed) mend() {
@@ -74,12 +82,13 @@ func TestABadKeyHoldsTheSubAccountUntilItIsMended(t *testing.T) {
 					t.Errorf("another sub-account: %s after %v", o.Status, time.Since(before))
 				}
 				<-time.After(time.Minute)
-				probes := len(api.calls) - 10
+				calls := api.sent()
+				probes := len(calls) - 10
 				if probes < 24 || probes > 60 {
 					t.Errorf("%d probes in two minutes", probes)
 				}
-				for i := 11; i < len(api.calls); i++ {
-					if gap := api.calls[i].Sub(api.calls[i-1]); gap > 5*time.Second+20*time.Millisecond || gap < 250*time.Millisecond {
+				for i := 11; i < len(calls); i++ {
+					if gap := calls[i].Sub(calls[i-1]); gap > 5*time.Second+20*time.Millisecond || gap < 250*time.Millisecond {
 						t.Errorf("probe %d came %v after the one before", i-10, gap)
 					}
 				}
@@ -130,7 +139,7 @@ func TestAfterTheHoldARequestFailsWithTheLastRefusal(t *testing.T) {
 					send(fmt.Sprint("late", i), hold)
 				}
 				all.Wait()
-				if calls := len(api.calls); calls != called || calls > 10+10+60 {
+				if calls := len(api.sent()); calls != called || calls > 10+10+60 {
 					t.Errorf("%d calls, %d attempts reported", calls, called)
 				}
 			})
@@ -143,8 +152,8 @@ func TestWithoutAHoldAMendedKeyIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, b := newHeld(t, badKey, 0)
 		for i := range 3 {
-			if o := b.do(map[string]any{"umid": fmt.Sprint("m", i)}); o.Status != StatusFailed || len(api.calls) != 1 {
-				t.Errorf("%s after %d calls", o.Status, len(api.calls))
+			if o := b.do(map[string]any{"umid": fmt.Sprint("m", i)}); o.Status != StatusFailed || len(api.sent()) != 1 {
+				t.Errorf("%s after %d calls", o.Status, len(api.sent()))
 			}
 		}
 		api.mend()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,8 +77,8 @@ func TestACallThatLostItsPermitKeepsItsPlace(t *testing.T) {
 			return cancelled(1)
 		})
 		b.Admission = admission.New(admission.Config{Concurrency: 1})
-		stalled := false
-		permit := permitStub{func(offset int64) bool { return stalled && offset == 1 }, make(chan struct{})}
+		var stalled atomic.Bool
+		permit := permitStub{func(offset int64) bool { return stalled.Load() && offset == 1 }, make(chan struct{})}
 		b.Permit = permit
 		var done []<-chan *Outcome
 		send := func(id string) {
@@ -86,12 +87,12 @@ func TestACallThatLostItsPermitKeepsItsPlace(t *testing.T) {
 		}
 		send("first")
 		send("stalled")
-		stalled = true // found out when the slot is its own
+		stalled.Store(true) // found out when the slot is its own
 		for _, id := range []string{"a", "b", "c", "d"} {
 			send(id)
 		}
 		<-time.After(30 * time.Millisecond) // a goes meanwhile
-		stalled = false
+		stalled.Store(false)
 		close(permit.regains)
 		for _, d := range done {
 			<-d

@@ -44,7 +44,7 @@ func TestAnOutageSeesOnlyProbesAndEndsWithoutAHerd(t *testing.T) {
 				elapse(3 * time.Second)
 				out := time.Now()
 				former := w.rate("", out.Add(-time.Second), out)
-				inFlight := w.inFlight[""]
+				inFlight := w.underWay("")
 				w.set(fails(c.takes))
 				elapse(10 * time.Minute)
 				healed := time.Now()

@@ -55,7 +55,7 @@ func (a *Admission) pause(s *subAccount, d time.Duration, now time.Time) {
 	if s.waiting > 0 {
 		a.stand(s, now)
 	}
-	if a.allPaused(now) {
+	if until.After(a.door.pausedUntil) && a.allPaused(now) {
 		for _, s := range a.subs {
 			a.stoppedFor(s, now)
 		}

@@ -64,9 +64,9 @@ func replicas(t *testing.T, seed uint64) {
 		elapse(time.Duration(rng.IntN(2000)) * time.Millisecond)
 	}
 	elapse(time.Second)
-	before := len(log.times[""])
+	before := log.count("")
 	elapse(5 * time.Second)
-	if used := float64(len(log.times[""]) - before); used < 0.95*5*limit {
+	if used := float64(log.count("") - before); used < 0.95*5*limit {
 		t.Errorf("%v calls in 5 s, the limit is %v/s; partitions %v", used, limit, owned)
 	}
 	cancel()
@@ -81,6 +81,7 @@ func replicas(t *testing.T, seed uint64) {
 // apiWithLimit answers 429 beyond so many calls in a second, with the
 // Retry-After of one second that 8x8 sends.
 type apiWithLimit struct {
+	mu        sync.Mutex
 	perSecond int
 	second    time.Time
 	n         int
@@ -88,6 +89,8 @@ type apiWithLimit struct {
 }
 
 func (s *apiWithLimit) call() Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now().Truncate(time.Second)
 	if now != s.second {
 		s.second, s.n = now, 0

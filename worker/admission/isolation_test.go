@@ -144,7 +144,7 @@ func TestTheSlotsFollowAnAPIThatQueues(t *testing.T) {
 		most := 0
 		for range 60 {
 			elapse(time.Second)
-			most = max(most, w.inFlight["a"])
+			most = max(most, w.underWay("a"))
 		}
 		now := time.Now()
 		if got := w.rate("a", now.Add(-time.Minute), now); got < 0.95*capacity || most > 200 {

@@ -25,8 +25,17 @@ func (l *callLog) add(sub string) {
 	l.times[""] = append(l.times[""], now)
 }
 
+// count is how many calls there were so far.
+func (l *callLog) count(sub string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.times[sub])
+}
+
 // most is the largest number of calls in any second.
 func (l *callLog) most(sub string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	times, from, most := l.times[sub], 0, 0
 	for i, at := range times {
 		for at.Sub(times[from]) >= time.Second {

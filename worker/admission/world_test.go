@@ -123,6 +123,13 @@ func (w *world) sent(sub string, from, to time.Time) []time.Time {
 	return found
 }
 
+// underWay is how many calls are in flight.
+func (w *world) underWay(sub string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inFlight[sub]
+}
+
 // rate is the calls per second in a span of time.
 func (w *world) rate(sub string, from, to time.Time) float64 {
 	return float64(len(w.sent(sub, from, to))) / to.Sub(from).Seconds()
