@@ -78,6 +78,7 @@ func (s *session) run() error {
 	go s.watchLedger()
 	go s.watchPermit()
 	go s.sweepIndex()
+	go s.watchFetch()
 	s.awaitCommit()
 	if err := s.fetch(); err != nil {
 		s.finish()

@@ -28,10 +28,15 @@ func (c *Consumer) Report(s *status.Status) {
 	})
 	m := c.Handler.Metrics
 	m.Lag.Reset()
+	m.FetchStopped.Reset()
 	entries := 0
 	for _, h := range holds {
 		p := h.report(s)
 		m.Lag.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(float64(p.Lag))
+		m.FetchStopped.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(0)
+		if p.FetchStopped != "" {
+			m.FetchStopped.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(1)
+		}
 		entries += p.Dedupe
 		if (p.Reason != "" || p.State == string(StateTakeover)) && s.Reason == "" {
 			s.Reason = fmt.Sprintf("partition %s/%d: %s %s", p.Topic, p.Partition, p.State, p.Reason)
@@ -81,12 +86,12 @@ func (h *hold) report(s *status.Status) status.Partition {
 		return p
 	}
 	if p.State == string(StateRunning) {
-		p.Reason = session.unwell()
+		p.Reason, p.FetchStopped = session.unwell(), session.fetchStopped()
 	}
 	_, p.Epoch = session.ledger.Identity()
 	p.Watermark, p.End = session.tracker.progress().watermark, session.end.Load()
 	p.Lag = max(p.End-p.Watermark, 0)
-	p.InHand, p.Dedupe = session.tracker.inHand(), session.part.Index.Len()
+	p.InHand, p.Paused, p.Dedupe = session.tracker.inHand(), session.part.Paused(), session.part.Index.Len()
 	if stamp, offset, ok := session.tracker.oldest(); ok && (s.Oldest == nil || stamp.Before(s.Oldest.Timestamp)) {
 		s.Oldest = &status.Oldest{Topic: h.tp.topic, Partition: h.tp.partition, Offset: offset, Timestamp: stamp}
 	}

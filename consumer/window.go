@@ -94,6 +94,13 @@ func (s *share) maxBytes() int {
 	return s.w.bytes / max(len(s.w.members), 1)
 }
 
+// state is how many records the partition holds, and whether it waits for room.
+func (s *share) state() (records int, blocked bool) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.records, s.blocked
+}
+
 func (s *share) release(size int) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()

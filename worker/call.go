@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"smscancel/worker/admission"
+	"smscancel/worker/policy"
 	"smscancel/worker/status"
 )
 
@@ -19,6 +20,9 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 		if j.expired(admit, wait) {
 			pass.Done(admission.Result{Kind: admission.NotSent})
 			return j.decided(StatusExpired, nil, last), nil
+		}
+		if errors.Is(err, policy.ErrWithdrawn) {
+			return j.withdrawn(last), nil
 		}
 		var held *admission.HeldError
 		if errors.As(err, &held) {
@@ -50,7 +54,11 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 		if shut {
 			continue // the breaker spreads the calls; a backoff besides would leave it without probes
 		}
-		if err := j.pause(wait, delay); err != nil && !j.expired(admit, wait) {
+		err = j.backOff(wait, retry, delay)
+		switch {
+		case errors.Is(err, policy.ErrWithdrawn):
+			return j.withdrawn(last), nil
+		case err != nil && !j.expired(admit, wait):
 			return nil, err
 		}
 	}
@@ -65,31 +73,52 @@ func (j *Job) clock(r *retries, paused time.Duration) *retries {
 	}
 	if r == nil {
 		r = j.p.Retry.begin(j.taken)
+		r.paused = j.inLine
 	}
 	r.paused += paused
 	return r
 }
 
-// admission waits until a call may go out: lease and ledger first, so that
-// nobody waits for them with a slot in hand.
+// admission waits until a call may go out. Behind the operator's pause it waits
+// with nothing in hand.
 func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
 	var paused time.Duration
 	for {
-		if err := j.p.Permit.Wait(ctx, j.base.Record.Offset); err != nil {
-			return admission.Pass{}, err
-		}
-		pass, err := j.p.Admission.Wait(ctx, j.ticket())
-		j.held += pass.Held
+		held, err := j.standStill(ctx)
+		paused += held
 		if err != nil {
 			return admission.Pass{}, err
 		}
+		pass, again, err := j.admit(ctx)
 		pass.Paused += paused
-		if j.p.Permit.Holds(j.base.Record.Offset) {
-			return pass, nil
+		if !again {
+			return pass, err
 		}
 		paused = pass.Paused
-		pass.Done(admission.Result{Kind: admission.NotSent})
 	}
+}
+
+// admit asks for one call: lease and ledger first, so that nobody waits for them
+// with a slot in hand. It ends when the operator's rules change, or when a pass
+// came too late: again is to ask anew.
+func (j *Job) admit(ctx context.Context) (pass admission.Pass, again bool, err error) {
+	watched, stop, judgement := j.p.Policy.Watch(ctx, j.subject())
+	defer stop()
+	if judgement != nil {
+		return pass, true, nil
+	}
+	if err = j.p.Permit.Wait(watched, j.base.Record.Offset); err == nil {
+		pass, err = j.p.Admission.Wait(watched, j.ticket())
+		j.held += pass.Held
+	}
+	if err != nil {
+		return admission.Pass{Paused: pass.Paused}, policy.Changed(watched), err
+	}
+	if !j.p.Permit.Holds(j.base.Record.Offset) || j.p.Policy.Judge(j.subject()) != nil {
+		pass.Done(admission.Result{Kind: admission.NotSent})
+		return admission.Pass{Paused: pass.Paused}, true, nil
+	}
+	return pass, false, nil
 }
 
 // defaultDue is when a request without scheduledAt counts as due, after its
@@ -150,13 +179,6 @@ func (j *Job) note(e *Error) {
 	}
 	j.p.Recent.Add(status.Error{Time: time.Now(), SubAccountID: j.request.SubAccountID, Kind: string(e.Kind),
 		Code: e.Code, ErrorID: e.ErrorID, HTTPStatus: e.HTTPStatus, Message: e.Message})
-}
-
-func (j *Job) pause(ctx context.Context, d time.Duration) error {
-	waiting := j.p.Metrics.Waiting.WithLabelValues("retry")
-	waiting.Inc()
-	defer waiting.Dec()
-	return Sleep(ctx, d)
 }
 
 // expired tells whether the deadline has passed, by the wall clock or, where

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"smscancel/worker/dedupe"
+	"smscancel/worker/policy"
 )
 
 // Job is one record in hand. It keeps nothing of the record's bytes.
@@ -17,6 +18,7 @@ type Job struct {
 	key       dedupe.Key
 	turn      *dedupe.Turn[Outcome] // nil when rejected
 	taken     time.Time
+	inLine    time.Duration // paused by the operator while it waited in line
 
 	open     bool // a call may have taken effect without its answer reaching us
 	attempts int
@@ -79,6 +81,8 @@ func (j *Job) outcome(admit, work context.Context) (*Outcome, error) {
 	defer cancel()
 	answer, err := j.waitTurn(admit)
 	switch {
+	case errors.Is(err, policy.ErrWithdrawn):
+		return j.withdrawn(nil), nil
 	case err != nil:
 		return nil, err
 	case j.request.Force:
@@ -100,17 +104,6 @@ func (j *Job) untilDeadline(ctx context.Context) (context.Context, context.Cance
 		return ctx, func() {}
 	}
 	return context.WithDeadline(ctx, j.request.Deadline)
-}
-
-// waitTurn does not end at the deadline: the records of a message are handled one
-// after another, and what the one before it finds may be this one's answer.
-func (j *Job) waitTurn(admit context.Context) (*Outcome, error) {
-	if j.turn.Waits() {
-		waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
-		waiting.Inc()
-		defer waiting.Dec()
-	}
-	return j.turn.Wait(admit)
 }
 
 // duplicate copies the answer of an earlier outcome.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,6 +13,7 @@ import (
 	"smscancel/worker/admission"
 	"smscancel/worker/dedupe"
 	"smscancel/worker/metrics"
+	"smscancel/worker/policy"
 	"smscancel/worker/status"
 )
 
@@ -66,6 +68,7 @@ type Handler struct {
 	Parser    Parser
 	Caller    Caller
 	Admission *admission.Admission
+	Policy    *policy.Policy // nil = nothing is held back
 	Retry     RetryPolicy
 	AuthHold  time.Duration // how long a request may wait for a better key; 0 = not at all
 	Hasher    *dedupe.Hasher
@@ -107,6 +110,7 @@ type Partition struct {
 	Inherited int64
 
 	claims *dedupe.Claims[Outcome]
+	paused *atomic.Int64
 }
 
 // Settled is what a replay learns from one outcome of the ledger.
@@ -127,7 +131,10 @@ type LedgerBounds struct {
 }
 
 // Open makes p ready to handle records. Its fields are set by then.
-func (p *Partition) Open() { p.claims = dedupe.NewClaims[Outcome]() }
+func (p *Partition) Open() { p.claims, p.paused = dedupe.NewClaims[Outcome](), new(atomic.Int64) }
+
+// Paused is how many records in hand wait behind the operator's pause.
+func (p *Partition) Paused() int { return int(p.paused.Load()) }
 
 // Remember puts a replayed outcome into the index.
 func (p *Partition) Remember(s Settled) {

@@ -59,20 +59,13 @@ func parse(env environment) (command, error) {
 
 // command is the one that the arguments name, with all that was found wrong.
 func (p *parsing) command(parser *kong.Kong, env environment, file *configFile) (command, error) {
-	parsed := p.parse(parser, env.args)
-	if p.helped {
+	chosen, unread := p.chosen(parser, env, file)
+	switch {
+	case p.helped:
 		return nil, nil
-	}
-	if parsed == nil || parsed.Selected() == nil {
+	case chosen == nil:
 		return nil, p.mistakes
-	}
-	if takesFile(parsed) {
-		p.mistakes = append(p.mistakes, file.mistakes...)
-		file.reportUnknown(parsed, &p.mistakes)
-	}
-	unread := p.collect(parsed)
-	chosen := parsed.Selected().Target.Addr().Interface().(command)
-	if len(p.mistakes) == 0 {
+	case len(p.mistakes) == 0:
 		return chosen, nil
 	}
 	// What the command itself would find when it runs, but for the flags that
@@ -82,6 +75,21 @@ func (p *parsing) command(parser *kong.Kong, env environment, file *configFile) 
 		return slices.Contains(unread, flag)
 	})
 	return nil, append(p.mistakes, found...)
+}
+
+// chosen is the command that the arguments name, with its flags as far as they
+// can be read, and those that cannot; nil where that cannot be said.
+func (p *parsing) chosen(parser *kong.Kong, env environment, file *configFile) (chosen command, unread []string) {
+	parsed := p.parse(parser, env.args)
+	if p.helped || parsed == nil || parsed.Selected() == nil {
+		return nil, nil
+	}
+	if takesFile(parsed) {
+		p.mistakes = append(p.mistakes, file.mistakes...)
+		file.reportUnknown(parsed, &p.mistakes)
+	}
+	unread = p.collect(parsed)
+	return parsed.Selected().Target.Addr().Interface().(command), unread
 }
 
 func check(chosen command, env environment) (mistakes usageError) {

@@ -72,8 +72,8 @@ func TestAllMistakesAreReportedAtOnceAndOnlyOnce(t *testing.T) {
 brokers: [good:9092, bad]
 no-such-key: secret-looking
 kafka-tls: perhaps
-paused: true
-withdrawn-campaigns: [autumn]
+paused: {campaigns: [autumn, [x]], sub-accounts: x, color: red}
+withdrawn-campaigns: [autumn, ""]
 sub-accounts:
   acme_shop: {rate-limit: -1}
   x: {rate-limit: 5}
@@ -110,12 +110,14 @@ api-key: abc
 			`--log-level: "loud": use debug, info, warn or error`,
 			`--http-addr: "nowhere": use HOST:PORT, or nothing for none`,
 			`--api-key-file: "k": SMSCANCEL_API_KEY is set too: use one of them`,
-			`--config: FILE: line 5: paused is not supported by this version: leave it out`,
-			`--config: FILE: line 6: withdrawn-campaigns is not supported by this version: leave it out`,
 			`--config: FILE: line 8: sub-accounts.acme_shop.rate-limit: "-1" is no number of 0 or more`,
 			`--config: FILE: line 9: sub-accounts: "x": a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &`,
 			`--config: FILE: line 10: sub-accounts.acme_two: write {rate-limit: N}`,
 			`--config: FILE: line 11: sub-accounts.acme_three: unknown key "color"`,
+			`--config: FILE: line 5: paused.campaigns: write a list of ids`,
+			`--config: FILE: line 5: paused.sub-accounts: "x": a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &`,
+			`--config: FILE: line 5: paused: unknown key "color"`,
+			`--config: FILE: line 6: withdrawn-campaigns: "": a campaignId is 1 to 128 bytes`,
 		})
 }
 

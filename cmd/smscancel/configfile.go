@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,11 @@ func loadConfigFile(env environment) *configFile {
 	if f.path == "" {
 		return f
 	}
-	root, err := f.open()
+	content, err := env.content(f.path)
+	var root *yaml.Node
+	if err == nil {
+		root, err = document(content)
+	}
 	if err != nil {
 		f.mistakes.want(false, "config", f.path, err.Error())
 		return f
@@ -62,9 +67,12 @@ func configPath(env environment) string {
 	return ""
 }
 
-// open returns the one document of the file, nil if it is empty.
-func (f *configFile) open() (*yaml.Node, error) {
-	file, err := os.Open(f.path)
+// maxConfigFile bounds what is read: a list of 100,000 campaigns has 13 MB at most.
+const maxConfigFile = 64 << 20
+
+// readConfigFile reads a file whole.
+func readConfigFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		if path, ok := errors.AsType[*fs.PathError](err); ok {
 			return nil, path.Err // it would repeat the path
@@ -72,7 +80,23 @@ func (f *configFile) open() (*yaml.Node, error) {
 		return nil, err
 	}
 	defer file.Close()
-	decoder := yaml.NewDecoder(file)
+	var content bytes.Buffer
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		content.Grow(int(min(info.Size(), maxConfigFile)) + bytes.MinRead)
+	}
+	_, err = content.ReadFrom(io.LimitReader(file, maxConfigFile+1))
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, path.Err
+	}
+	if content.Len() > maxConfigFile {
+		return nil, fmt.Errorf("it is larger than %d MiB", maxConfigFile>>20)
+	}
+	return content.Bytes(), err
+}
+
+// document returns the one document of the file, nil if it is empty.
+func document(content []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var doc, more yaml.Node
 	switch err := decoder.Decode(&doc); {
 	case errors.Is(err, io.EOF):
@@ -190,15 +214,6 @@ func (f *configFile) subAccountRate(id string, settings *yaml.Node, rates map[st
 			f.note(mistakes, key.Line, "sub-accounts.%s.rate-limit: %q is no number of 0 or more", id, value.Value)
 		default:
 			rates[id] = rate
-		}
-	}
-}
-
-// refuseUnsupported notes the keys that this version does not act on.
-func (f *configFile) refuseUnsupported(mistakes *usageError) {
-	for _, key := range []string{"paused", "withdrawn-campaigns"} {
-		if value, ok := f.values[key]; ok && !isNull(value) {
-			f.note(mistakes, f.keys[key].Line, "%s is not supported by this version: leave it out", key)
 		}
 	}
 }

@@ -35,6 +35,26 @@ type environment struct {
 	lookup func(name string) (string, bool)
 	stdout io.Writer
 	stderr io.Writer
+	config *[]byte // what the configuration file holds; nil = it is to be read
+}
+
+// withConfig reads the configuration file, if there is one: once, since a pipe
+// gives its content only once, and what was judged is what must be in force.
+func (e environment) withConfig() environment {
+	if path := configPath(e); path != "" && e.config == nil {
+		if content, err := readConfigFile(path); err == nil {
+			e.config = &content
+		}
+	}
+	return e
+}
+
+// content is that of the configuration file.
+func (e environment) content(path string) ([]byte, error) {
+	if e.config != nil {
+		return *e.config, nil
+	}
+	return readConfigFile(path)
 }
 
 // run executes one command and returns the exit code.
@@ -42,6 +62,7 @@ func run(ctx context.Context, env environment) int {
 	// net/http gives it the bytes that an API server sends unasked, with whatever
 	// they echo, the key included. Our own log goes another way.
 	log.SetOutput(io.Discard)
+	env = env.withConfig()
 	command, err := parse(env)
 	if err == nil && command != nil {
 		err = command.Run(ctx, env)

@@ -27,6 +27,7 @@ func (c *WorkerCmd) Run(ctx context.Context, env environment) error {
 		return mistakes
 	}
 	log = c.logger(env.stderr)
+	cfg.Reload = reloadFunc(env, &log, cfg.Live)
 	worker, err := process.New(cfg, log)
 	if err != nil {
 		return err

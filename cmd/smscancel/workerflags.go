@@ -61,7 +61,6 @@ func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey fu
 		Version: version, Cluster: f.cluster(mistakes), Group: f.Group, RequestTopics: f.RequestTopic, OutcomeTopic: f.OutcomeTopic,
 		SessionTimeout: f.SessionTimeout.value, APIURL: f.APIURL, APICAFile: f.APICAFile, DefaultSubAccount: f.DefaultSubAccount,
 		AttemptTimeout: f.AttemptTimeout.value, Window: f.Window.value, Concurrency: f.Concurrency.value,
-		RateLimit: f.RateLimit.value, RateLimitTotal: f.RateLimitTotal.value,
 		RetryInitial: f.RetryInitial.value, RetryMaxInterval: f.RetryMaxInterval.value, RetryMaxElapsed: f.RetryMaxElapsed.value,
 		RetryMaxAttempts: f.RetryMaxAttempts.value, RetryAfterMax: f.RetryAfterMax.value, AuthHold: f.AuthHold.value, DedupeWindow: f.DedupeWindow.value,
 		HTTPAddr: f.HTTPAddr, DrainTimeout: f.DrainTimeout.value,
@@ -72,10 +71,16 @@ func (f *WorkerFlags) config(env environment, mistakes *usageError, reportKey fu
 	f.RunFlags.check(mistakes)
 	mistakes.want(f.HTTPAddr == "" || isListenAddr(f.HTTPAddr), "http-addr", f.HTTPAddr, "use HOST:PORT, or nothing for none")
 	c.Keys = f.keys(env, mistakes, reportKey)
-	file := loadConfigFile(env)
-	file.refuseUnsupported(mistakes)
-	c.SubAccountRate = file.subAccountRates(mistakes)
+	c.Live = f.live(loadConfigFile(env), mistakes)
 	return c
+}
+
+// live is what may change while the worker runs.
+func (f *WorkerFlags) live(file *configFile, mistakes *usageError) process.Live {
+	return process.Live{
+		RateLimit: f.RateLimit.value, RateLimitTotal: f.RateLimitTotal.value,
+		SubAccountRate: file.subAccountRates(mistakes), Held: file.held(mistakes),
+	}
 }
 
 // isListenAddr tells whether one can listen at an address: the host may be
@@ -140,10 +145,14 @@ func (f *WorkerFlags) checkNumbers(mistakes *usageError) {
 	mistakes.want(f.Window.err != nil || f.Window.value > 0, "window", f.Window.value, "it must be above 0")
 	mistakes.want(f.Concurrency.err != nil || f.Concurrency.value > 0, "concurrency", f.Concurrency.value, "it must be above 0")
 	mistakes.want(f.RetryMaxAttempts.value >= 0, "retry-max-attempts", f.RetryMaxAttempts.value, "it must be 0 (no limit) or more")
-	mistakes.want(f.RateLimit.value >= 0, "rate-limit", f.RateLimit.value, "it must be 0 (no limit) or more")
-	mistakes.want(f.RateLimitTotal.value >= 0, "rate-limit-total", f.RateLimitTotal.value, "it must be 0 (no limit) or more")
+	f.checkRates(mistakes)
 	mistakes.want(f.RetryInitial.err != nil || f.RetryMaxInterval.err != nil || f.RetryInitial.value <= f.RetryMaxInterval.value,
 		"retry-initial", f.RetryInitial.value, fmt.Sprintf("it must not exceed --retry-max-interval (%s)", f.RetryMaxInterval.value))
+}
+
+func (f *WorkerFlags) checkRates(mistakes *usageError) {
+	mistakes.want(f.RateLimit.value >= 0, "rate-limit", f.RateLimit.value, "it must be 0 (no limit) or more")
+	mistakes.want(f.RateLimitTotal.value >= 0, "rate-limit-total", f.RateLimitTotal.value, "it must be 0 (no limit) or more")
 }
 
 func atLeast(zero bool) string {

@@ -70,6 +70,7 @@ type request struct {
 	force    bool
 	batch    bool
 	calls    int32 // how many
+	held     uint64
 }
 
 type fingerprint [2]uint64
@@ -142,7 +143,7 @@ func (b *book) readRequest(i int32) {
 	if rejection != nil {
 		return
 	}
-	r.force, r.batch = req.Force, req.Batch
+	r.force, r.batch, r.held = req.Force, req.Batch, b.heldBy(req)
 	if !req.Deadline.IsZero() {
 		r.deadline = max(req.Deadline.UnixMilli(), 1)
 	}

@@ -18,6 +18,7 @@ func Check(run *Run) *Report {
 	c.checkWriters()
 	c.checkCalls()
 	c.checkDeadlines()
+	c.checkHeld()
 	c.checkHonesty()
 	c.checkMessages()
 	c.checkLeases()

@@ -52,13 +52,16 @@ func (c *check) checkMessages() {
 	}
 }
 
-// checkOrder: outcomes of a message stand in the order of its requests.
+// checkOrder: outcomes of a message stand in the order of its requests, but for
+// one that is withdrawn: it need not wait for those before it.
 func (c *check) checkOrder(h *history, i int32, o *outcome) {
 	if h.request != none && o.request < h.request && !c.run.Setup.OffsetsSet {
 		c.violated(OutOfOrder, o.request, "its outcome at %s stands behind that of %s, a later request for the same message",
 			placeOf(&c.run.Outcomes[i]), placeOf(&c.run.Requests[h.request]))
 	}
-	h.request = max(h.request, o.request)
+	if !o.withdrawn {
+		h.request = max(h.request, o.request)
+	}
 }
 
 // checkDuplicate: a duplicate is the copy of the newest outcome that answers it,

@@ -14,6 +14,7 @@ type outcome struct {
 	status    worker.Status
 	answers   bool // later duplicates
 	notFound  bool // answers those that wait
+	withdrawn bool // by the operator
 	ambiguous bool
 	attempts  int32
 	count     int32 // -1 = none
@@ -42,6 +43,7 @@ func (c *check) readOutcome(i int32) {
 	o.status, o.ambiguous, o.attempts = decoded.Status, decoded.Ambiguous, int32(decoded.Attempts)
 	o.answers, o.completed = answersLater(decoded), millis(decoded.CompletedAt)
 	o.notFound = decoded.Status == worker.StatusFailed && decoded.Error != nil && decoded.Error.Kind == worker.KindNotFound
+	o.withdrawn = decoded.Status == worker.StatusFailed && decoded.Error != nil && decoded.Error.Kind == worker.KindWithdrawn
 	if decoded.CancelledCount != nil {
 		o.count = int32(*decoded.CancelledCount)
 	}

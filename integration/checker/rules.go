@@ -21,6 +21,7 @@ const (
 	WrongAttempts    Rule = "attempts"          // not the number of calls that the publishing owner tried
 	WrongRejection   Rule = "rejection"         // a valid request is rejected, or an invalid one is not
 	EarlyExpiry      Rule = "expiry"            // a request is expired that has no deadline, or before it
+	WrongWithdrawal  Rule = "withdrawal"        // a request failed as withdrawn, and its campaign was not
 	WrongDuplicate   Rule = "duplicate"         // not the copy of an earlier outcome that answers it
 
 	// As few calls as possible, in order, by the owner.
@@ -28,6 +29,7 @@ const (
 	Overlap      Rule = "overlap"       // a message was called for a request before the one before it was settled
 	NeedlessCall Rule = "needless call" // an outcome that its owner knew answered the request already
 	LateCall     Rule = "late call"     // a call started after the deadline of its request
+	HeldCall     Rule = "held call"     // a call started although the operator held the request back
 	ForeignCall  Rule = "foreign call"  // no request asked for a call
 	ZombieCall   Rule = "zombie call"   // an owner called long after its partition had another one
 	Unowned      Rule = "unowned"       // an outcome or a call is by a process that did not own the partition
@@ -61,8 +63,8 @@ var severity = func() map[Rule]int {
 func Rules() []Rule {
 	return []Rule{
 		Lost, Second, Foreign, Unreported, StaleWriter, CommitAhead, CommitBack,
-		Contradiction, AmbiguousMissing, AmbiguousFalse, WrongAttempts, WrongRejection, EarlyExpiry, WrongDuplicate,
-		OutOfOrder, Overlap, NeedlessCall, LateCall, ForeignCall, ZombieCall, Unowned, Unleased,
+		Contradiction, AmbiguousMissing, AmbiguousFalse, WrongAttempts, WrongRejection, EarlyExpiry, WrongWithdrawal, WrongDuplicate,
+		OutOfOrder, Overlap, NeedlessCall, LateCall, HeldCall, ForeignCall, ZombieCall, Unowned, Unleased,
 		WrongLease, LeaseShort, BadMetadata,
 		WrongPartition, WrongKey, WrongID, WrongEcho, WrongHeader, Secret,
 	}

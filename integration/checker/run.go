@@ -45,6 +45,8 @@ type Setup struct {
 	// MaxOutcomeBytes is max.message.bytes of the outcome topic where that is so
 	// small that outcomes may have to leave out source.value and metadata.
 	MaxOutcomeBytes int
+	// Held is what an operator held back, and when the workers' file said so.
+	Held []Held
 	// OffsetsSet: somebody else than the workers has set offsets of the group.
 	OffsetsSet bool
 	// ClocksDiffer: the times of brokers, workers and simulator cannot be

@@ -87,6 +87,7 @@ func (d *draw) events(p *Plan) []Event {
 	if d.chance(.02) { // the whole site, longer than a writer trusts the broker to remember it, or not
 		all = append(all, Event{At: d.when(p), Kind: Stall, Replica: -1, Side: Both, Way: BothWays, For: one(d, 2*time.Hour, 13*time.Hour)})
 	}
+	all = append(all, holds(p)...)
 	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	return all
 }

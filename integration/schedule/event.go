@@ -42,6 +42,8 @@ func (w *world) happen(e *Event) {
 		w.reset(e)
 	case Rival:
 		w.startRival(e)
+	case Hold:
+		w.hold(e)
 	}
 }
 
@@ -134,6 +136,8 @@ func (e *Event) name() string {
 			return "sleep of all machines"
 		}
 		return fmt.Sprintf("%s: %s", e.Kind, e.Side)
+	case Hold:
+		return string(e.Kind) + " " + e.heldBack()
 	case Retention, SetOffset:
 		if e.N < 0 {
 			return string(e.Kind) + " (back)"
@@ -159,6 +163,19 @@ func (e *Event) manner() string {
 		return point
 	}
 	return [...]string{"the request: ", "the answer: ", ""}[e.When] + point
+}
+
+// heldBack is what is held back.
+func (e *Event) heldBack() string {
+	switch h := &e.Held; {
+	case h.Withdrawn:
+		return "a campaign for good"
+	case h.Campaign != "":
+		return "a campaign"
+	case h.SubAccount != "":
+		return "a sub-account"
+	}
+	return "everything"
 }
 
 func errorName(code int16) string {
@@ -196,6 +213,8 @@ func (e *Event) String() string {
 			return text + fmt.Sprintf(" of every partition by %d, %q", e.N, e.Text)
 		}
 		return text + fmt.Sprintf(" of %s/%d by %d, %q", requestTopics[e.Topic], e.Partition, e.N, e.Text)
+	case Hold:
+		return fmt.Sprintf("%s, for %s", e.name(), e.For)
 	case Retention:
 		return text + fmt.Sprintf(" of %s/%d and %d more", requestTopics[e.Topic], e.Partition, e.N)
 	case Recreate:

@@ -36,6 +36,7 @@ func (w *world) gather() (*checker.Run, error) {
 			ClusterID: clusterID, Group: group, OutcomeTopic: outcomeTopic, N: s.N, Window: s.DedupeWindow, SessionTimeout: s.SessionTimeout,
 			AttemptTimeout: s.AttemptTimeout, DefaultSubAccount: s.DefaultSubAccount, Canary: canary, LostBelow: w.lostBelow,
 			CallsLost:  w.plan.has((*Event).losesCalls),
+			Held:       w.file.evidence(),
 			OffsetsSet: w.plan.has(func(e *Event) bool { return e.Kind == SetOffset }),
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"smscancel/integration/checker"
 	"smscancel/integration/simulator"
 )
 
@@ -37,6 +38,8 @@ type Setting struct {
 
 	API      simulator.Faults // from the start
 	Messages map[string]simulator.MessageRule
+
+	DeafToFile bool // the workers do not read their file again
 }
 
 // Request is one record to publish.
@@ -71,6 +74,7 @@ const (
 	Recreate    Kind = "create a topic again"
 	SetOffset   Kind = "set an offset"
 	Rival       Kind = "a second group"
+	Hold        Kind = "hold back"
 )
 
 // Phase says when in an exchange an ambush strikes.
@@ -120,6 +124,8 @@ type Event struct {
 	N                int64
 	Text             Text
 	Crash            bool // instead of a stop
+
+	Held checker.Held // its times are those of the event
 }
 
 // has tells whether any event of the plan is of a kind.

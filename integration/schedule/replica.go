@@ -66,15 +66,20 @@ func (w *world) startIn(slot int, group string) {
 
 func (w *world) config(r *replica, group string) process.Config {
 	s := w.plan.Setting
-	return process.Config{
+	c := process.Config{
 		Version: "schedule", Instance: r.name, Group: group, RequestTopics: w.topics(), OutcomeTopic: outcomeTopic,
 		Cluster:        process.Cluster{Brokers: brokers, Connect: r.link.dialKafka},
 		SessionTimeout: s.SessionTimeout, APIURL: "http://" + apiAddress, APIConnect: r.link.dialAPI, Keys: w.keys,
 		DefaultSubAccount: s.DefaultSubAccount, AttemptTimeout: s.AttemptTimeout, Window: s.Window, Concurrency: s.Concurrency,
-		RateLimit: s.RateLimit, RateLimitTotal: s.RateLimit, RetryInitial: s.RetryInitial, RetryMaxInterval: s.RetryMaxInterval,
+		Live:         process.Live{RateLimit: s.RateLimit, RateLimitTotal: s.RateLimit},
+		RetryInitial: s.RetryInitial, RetryMaxInterval: s.RetryMaxInterval,
 		RetryMaxElapsed: s.RetryMaxElapsed, RetryMaxAttempts: s.RetryMaxAttempts, RetryAfterMax: s.RetryAfterMax, AuthHold: s.AuthHold,
 		DedupeWindow: s.DedupeWindow, DrainTimeout: s.DrainTimeout,
 	}
+	if !s.DeafToFile {
+		w.file.configure(&c)
+	}
+	return c
 }
 
 // lives tells whether the process has neither crashed nor been told to stop.

@@ -14,6 +14,9 @@ import (
 
 var subAccounts = []string{"acme_shop", "acme_bank", "Zoo.mart&co"}
 
+// campaign is that of the requests that have one.
+const campaign = "autumn"
+
 // requests draws the records to publish, in bursts. About a third is about a
 // message that was asked for before.
 func (d *draw) requests(p *Plan) []Request {
@@ -130,7 +133,7 @@ func (w *workload) decorate(fields map[string]any, at time.Duration) {
 	}
 	if w.chance(.1) {
 		fields["requestId"] = fmt.Sprintf("order-%d", w.IntN(1000))
-		fields["campaignId"], fields["reason"] = "autumn", "dropped"
+		fields["campaignId"], fields["reason"] = campaign, "dropped"
 		fields["metadata"] = map[string]string{"order": strings.Repeat("x", w.IntN(2000))}
 	}
 }

@@ -47,6 +47,7 @@ type world struct {
 	own         *link       // of the test itself
 	client      *kgo.Client // of the test itself
 	tale        *tale
+	file        operatorsFile
 
 	mu         sync.Mutex
 	slots      map[int]*replica // the latest of each slot

@@ -24,6 +24,7 @@ type Metrics struct {
 	InFlight       prometheus.Gauge
 	Waiting        *prometheus.GaugeVec // by reason
 	Hold           *prometheus.GaugeVec // by sub-account (empty: all) and reason
+	FetchStopped   *prometheus.GaugeVec // by topic and partition; 1 while it lasts
 	Lag            *prometheus.GaugeVec // by topic and partition
 	OldestAge      prometheus.Gauge
 	DedupeEntries  prometheus.Gauge
@@ -33,6 +34,9 @@ type Metrics struct {
 	Fenced         prometheus.Counter
 	Unkeyed        prometheus.Counter
 	LostRetention  prometheus.Counter
+	ConfigLoaded   prometheus.Gauge // Unix seconds
+	ConfigInForce  prometheus.Gauge // 1 or 0
+	ConfigFailures prometheus.Counter
 }
 
 // New registers the metrics with a registry of their own.
@@ -47,6 +51,7 @@ func New() *Metrics {
 		InFlight:       gauge("smscancel_in_flight", "Calls to the API in flight."),
 		Waiting:        gauges("smscancel_waiting", "Requests in hand that wait, by what they wait for.", "reason"),
 		Hold:           gauges("smscancel_hold", "1 while a sub-account, or with an empty label all, may not call, by reason.", "sub_account", "reason"),
+		FetchStopped:   gauges("smscancel_fetch_stopped", "1 while a partition fetches nothing because requests that are held back fill its share of the window.", "topic", "partition"),
 		Lag:            gauges("smscancel_lag_records", "Records between the watermark and the end of a request partition.", "topic", "partition"),
 		OldestAge:      gauge("smscancel_oldest_request_age_seconds", "Age of the oldest request record in hand without an outcome."),
 		DedupeEntries:  gauge("smscancel_dedupe_entries", "Settled messages remembered for duplicates."),
@@ -56,9 +61,12 @@ func New() *Metrics {
 		Fenced:         counter("smscancel_fenced_total", "Times that another writer took a ledger from this process."),
 		Unkeyed:        counter("smscancel_unkeyed_requests_total", "Requests whose key or partition is not what the common partitioner gives."),
 		LostRetention:  counter("smscancel_lost_to_retention_records_total", "Request records deleted by retention before they were read."),
+		ConfigLoaded:   gauge("smscancel_config_last_reload_success_timestamp_seconds", "When the settings in force were taken over from the configuration file."),
+		ConfigInForce:  gauge("smscancel_config_last_reload_successful", "0 while the configuration file as it stands cannot be used, and older settings are in force."),
+		ConfigFailures: counter("smscancel_config_reload_failures_total", "Times that the configuration file was found changed, or gone, and could not be used."),
 	}
-	m.Registry.MustRegister(m.Requests, m.outcomes, m.apiCalls, m.apiDuration, m.outcomeLatency, m.InFlight, m.Waiting, m.Hold, m.Lag,
-		m.OldestAge, m.DedupeEntries, m.Replayed, m.Skipped, m.Rebalances, m.Fenced, m.Unkeyed, m.LostRetention,
+	m.Registry.MustRegister(m.Requests, m.outcomes, m.apiCalls, m.apiDuration, m.outcomeLatency, m.InFlight, m.Waiting, m.Hold, m.FetchStopped, m.Lag,
+		m.OldestAge, m.DedupeEntries, m.Replayed, m.Skipped, m.Rebalances, m.Fenced, m.Unkeyed, m.LostRetention, m.ConfigLoaded, m.ConfigInForce, m.ConfigFailures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, reason := range []string{"retry", "budget", "breaker", "hold", "pause", "limit", "slot", "duplicate"} {
 		m.Waiting.WithLabelValues(reason)

@@ -20,6 +20,7 @@ type Status struct {
 	Partitions  []Partition  `json:"partitions"`
 	Destination Door         `json:"destination"`
 	SubAccounts []SubAccount `json:"subAccounts"`
+	Operator    Operator     `json:"operator"`
 	Replay      *Replay      `json:"replay,omitempty"` // while a takeover reads its ledger
 	Oldest      *Oldest      `json:"oldest,omitempty"`
 	Errors      []Error      `json:"errors"` // newest first
@@ -38,6 +39,9 @@ type Partition struct {
 	InHand    int       `json:"inHand"` // records without an outcome yet
 	Dedupe    int       `json:"dedupe"` // settled messages remembered
 	Epoch     int16     `json:"epoch"`  // of the fence
+	Paused    int       `json:"paused"` // of those in hand: held back by the operator
+
+	FetchStopped string `json:"fetchStopped,omitempty"` // why nothing is fetched, though all is well
 }
 
 // SubAccount is what the limits do to one sub-account now.
@@ -48,6 +52,9 @@ type SubAccount struct {
 	Slots        int        `json:"slots"`            // calls at once that the API's latency allows now
 	Oldest       *time.Time `json:"oldest,omitempty"` // when the request that waits longest was taken in hand
 	Door
+
+	Paused        int        `json:"paused"`                  // requests in hand that the operator holds back
+	OperatorPause *time.Time `json:"operatorPause,omitempty"` // since when the operator has paused all of it
 }
 
 // Door is what lets calls out: of one sub-account, or of all together.
@@ -59,6 +66,31 @@ type Door struct {
 	Since       *time.Time `json:"since,omitempty"`       // of breaker, auth and upgrade
 	NextProbe   *time.Time `json:"nextProbe,omitempty"`   // of breaker, auth and upgrade
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"` // by a Retry-After
+}
+
+// Operator is what the configuration file holds back, and whether the file as it
+// stands is in force.
+type Operator struct {
+	Loaded            time.Time  `json:"loaded"`                 // when the settings in force were taken over
+	Error             string     `json:"error,omitempty"`        // why the file as it stands cannot be used
+	FailingSince      *time.Time `json:"failingSince,omitempty"` // since when
+	PausedAll         *time.Time `json:"pausedAll,omitempty"`    // since when everything is paused
+	PausedSubAccounts HeldList   `json:"pausedSubAccounts"`
+	PausedCampaigns   HeldList   `json:"pausedCampaigns"`
+	Withdrawn         HeldList   `json:"withdrawnCampaigns"`
+	Waiting           int        `json:"waiting"` // requests in hand that are paused
+}
+
+// HeldList is a list of the file, of which a page names the newest only.
+type HeldList struct {
+	Total  int    `json:"total"`
+	Newest []Held `json:"newest"`
+}
+
+// Held is what is held back, and since when.
+type Held struct {
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
 }
 
 // Replay is the progress of all takeovers under way, in ledger records.

@@ -14,7 +14,7 @@ import (
 // refreshes their gauges.
 func (p *Process) reportLimits(s *status.Status) {
 	snapshot := p.admission.Snapshot()
-	p.metrics.Hold.Reset()
+	p.metrics.Hold.Reset() // reportHeld adds its own
 	s.Destination = p.door("", snapshot.Destination)
 	s.SubAccounts = make([]status.SubAccount, 0, len(snapshot.SubAccounts))
 	for _, sub := range snapshot.SubAccounts {

@@ -37,7 +37,7 @@ func TestWhoIsHeldBackAndWhyIsToldEverywhere(t *testing.T) {
 		}
 		var log bytes.Buffer
 		p, err := New(Config{
-			APIURL: "http://127.0.0.1:1", Keys: keys, RateLimit: 100, RateLimitTotal: 1000, AttemptTimeout: 10 * time.Second, AuthHold: time.Minute,
+			APIURL: "http://127.0.0.1:1", Keys: keys, Live: Live{RateLimit: 100, RateLimitTotal: 1000}, AttemptTimeout: 10 * time.Second, AuthHold: time.Minute,
 		}, zerolog.New(&log))
 		if err != nil {
 			t.Fatal(err)

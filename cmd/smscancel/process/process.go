@@ -24,14 +24,14 @@ import (
 	"smscancel/worker/api"
 	"smscancel/worker/dedupe"
 	"smscancel/worker/metrics"
+	"smscancel/worker/policy"
 	"smscancel/worker/status"
 )
 
 // windowBytes is the other limit of --window: values of records in hand.
 const windowBytes = 64 << 20
 
-// Config is what a worker runs with. Rates are calls per second, 0 means no
-// limit.
+// Config is what a worker runs with.
 type Config struct {
 	Version  string
 	Instance string // names this process in logs and User-Agent; empty = host name and a random part
@@ -49,11 +49,10 @@ type Config struct {
 	DefaultSubAccount string
 	AttemptTimeout    time.Duration
 
-	Window         int
-	Concurrency    int
-	RateLimit      float64
-	RateLimitTotal float64
-	SubAccountRate map[string]float64 // sub-accounts.ID.rate-limit of the file
+	Window      int
+	Concurrency int
+	Live                   // at the start
+	Reload      ReloadFunc // nil = nothing changes while it runs
 
 	RetryInitial     time.Duration
 	RetryMaxInterval time.Duration
@@ -75,7 +74,9 @@ type Process struct {
 	metrics   *metrics.Metrics
 	recent    *status.Recent
 	admission *admission.Admission
+	policy    *policy.Policy
 	handler   *worker.Handler
+	settings  settings
 
 	mu       sync.Mutex
 	consumer *consumer.Consumer // nil until the cluster was reached
@@ -111,6 +112,14 @@ func (p *Process) Run(ctx context.Context, listening func(addr string)) error {
 		defer server.Close() //nolint:errcheck // the process ends
 		listening(server.Addr())
 	}
+	if r := p.cfg.Held; r.PauseAll || len(r.SubAccounts)+len(r.Campaigns)+len(r.Withdrawn) > 0 {
+		p.log.Warn().Dict("held", held(r)).Msg("the configuration file holds requests back")
+	}
+	if p.cfg.Reload != nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until the last request in hand is settled
+		defer cancel()
+		go p.reload(ctx)
+	}
 	return p.run(ctx)
 }
 
@@ -133,8 +142,10 @@ func (p *Process) wire() {
 		OverridesPerSubAccount: p.cfg.SubAccountRate, RetryAfterMax: p.cfg.RetryAfterMax,
 		SlowCall: p.cfg.AttemptTimeout / 2, Changed: p.changed,
 	})
+	p.policy = &policy.Policy{}
+	p.adopt(p.cfg.Live)
 	p.handler = &worker.Handler{
-		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: p.api, Admission: p.admission,
+		Parser: worker.Parser{DefaultSubAccount: p.cfg.DefaultSubAccount}, Caller: p.api, Admission: p.admission, Policy: p.policy,
 		Retry: worker.RetryPolicy{
 			Initial: p.cfg.RetryInitial, MaxInterval: p.cfg.RetryMaxInterval,
 			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
@@ -230,6 +241,7 @@ func (p *Process) waitFor(err error) {
 func (p *Process) Status() status.Status {
 	s := status.Status{Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, Errors: p.recent.List()}
 	p.reportLimits(&s)
+	p.reportHeld(&s)
 	p.mu.Lock()
 	c, waiting := p.consumer, p.waiting
 	p.mu.Unlock()
