@@ -15,12 +15,13 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
+	"smscancel/cmd/smscancel/outcomes"
 	"smscancel/cmd/smscancel/process"
 	"smscancel/consumer/records"
+	"smscancel/consumer/scan"
 	"smscancel/integration/broker"
 	"smscancel/integration/simulator"
 	"smscancel/producer"
-	"smscancel/worker"
 )
 
 const (
@@ -225,10 +226,12 @@ func (d *dev) submit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	follow, err := newFollower(ctx, d.client, devOutcomeTopic, devPartitions)
+	topic, err := scan.Find(ctx, d.records(), devOutcomeTopic, devPartitions, false, time.Time{})
 	if err != nil {
 		return err
 	}
+	topic.FromEnds()
+	topic.Follow = true
 	wanted, err := d.publish(ctx, rows)
 	if err != nil {
 		return err
@@ -238,18 +241,19 @@ func (d *dev) submit(ctx context.Context) error {
 		return nil
 	}
 	progress := startProgress(d.out, len(wanted))
-	counts := newSummary()
-	err = follow.run(ctx, func(o *worker.Outcome) bool {
+	counts := outcomes.NewSummary()
+	follow := outcomes.Reader{Topic: topic}
+	err = follow.Each(ctx, nil, func(o *outcomes.Record) bool {
 		at := place{o.Source.Partition, o.Source.Offset}
 		if wanted[at] {
 			delete(wanted, at)
-			counts.add(o)
+			counts.Add(o.Outcome)
 			progress.step()
 		}
 		return len(wanted) > 0
 	})
 	progress.end()
-	counts.print(d.out)
+	counts.Print(d.out)
 	if len(wanted) > 0 {
 		return fmt.Errorf("%d of %d requests have no outcome: %w", len(wanted), len(rows), err)
 	}
@@ -283,9 +287,13 @@ func (d *dev) publish(ctx context.Context, rows []producer.Request) (map[place]b
 	return wanted, err
 }
 
+func (d *dev) records() *records.Client {
+	return &records.Client{Transport: d.client.Transport, Addr: d.client.Addr}
+}
+
 func (d *dev) ends(ctx context.Context) ([devPartitions]int64, error) {
 	var ends [devPartitions]int64
-	reader := &records.Client{Transport: d.client.Transport, Addr: d.client.Addr}
+	reader := d.records()
 	for p := range ends {
 		var err error
 		if ends[p], err = reader.Latest(ctx, devRequestTopic, p); err != nil {

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"smscancel/worker"
 )
 
 func TestReadCSV(t *testing.T) {
@@ -54,39 +51,4 @@ func TestReadRowsGoesByTheFileName(t *testing.T) {
 	}
 	_, err := readRows("/no/such.csv")
 	assert.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func TestSummaryCountsByStatusAndError(t *testing.T) {
-	code := 1300
-	notFound := &worker.Error{Kind: worker.KindNotFound, HTTPStatus: 404, Code: &code}
-	s := newSummary()
-	for _, o := range []worker.Outcome{
-		{Status: worker.StatusCancelled, Attempts: 1},
-		{Status: worker.StatusCancelled, Attempts: 3},
-		{Status: worker.StatusNotCancelled, Attempts: 2, Ambiguous: true},
-		{Status: worker.StatusFailed, Attempts: 1, Error: notFound},
-		{Status: worker.StatusFailed, Attempts: 1, Error: notFound},
-		{Status: worker.StatusFailed, Attempts: 4, Ambiguous: true, Error: &worker.Error{Kind: worker.KindTimeout}},
-		{Status: worker.StatusRejected, Error: &worker.Error{Kind: worker.KindInvalidRequest}},
-	} {
-		s.add(&o)
-	}
-	var out bytes.Buffer
-	s.print(&out)
-	assert.Equal(t, `STATUS         OUTCOMES
-cancelled      2
-not_cancelled  1
-failed         3
-duplicate      0
-expired        0
-rejected       1
-total          7
-
-STATUS    ERROR KIND       HTTP  CODE  OUTCOMES
-failed    not_found        404   1300  2
-failed    timeout          -     -     1
-rejected  invalid_request  -     -     1
-
-12 DELETE calls, 2 outcomes marked ambiguous
-`, out.String())
 }

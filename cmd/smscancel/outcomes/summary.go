@@ -1,4 +1,4 @@
-package main
+package outcomes
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"smscancel/worker"
 )
 
-// summary counts outcomes by status and error code.
-type summary struct {
+// Summary counts outcomes by status and error code. NewSummary makes one.
+type Summary struct {
 	byStatus map[worker.Status]int
 	byError  map[string]int
 	total    int
@@ -19,11 +19,13 @@ type summary struct {
 	unclear  int
 }
 
-func newSummary() *summary {
-	return &summary{byStatus: map[worker.Status]int{}, byError: map[string]int{}}
+// NewSummary returns an empty summary.
+func NewSummary() *Summary {
+	return &Summary{byStatus: map[worker.Status]int{}, byError: map[string]int{}}
 }
 
-func (s *summary) add(o *worker.Outcome) {
+// Add counts an outcome.
+func (s *Summary) Add(o *worker.Outcome) {
 	s.total++
 	s.calls += o.Attempts
 	s.byStatus[o.Status]++
@@ -44,7 +46,8 @@ func (s *summary) add(o *worker.Outcome) {
 	s.byError[fmt.Sprintf("%s\t%s\t%s\t%s", o.Status, o.Error.Kind, http, code)]++
 }
 
-func (s *summary) print(w io.Writer) {
+// Print shows the counts to a person.
+func (s *Summary) Print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STATUS\tOUTCOMES")
 	for _, status := range []worker.Status{worker.StatusCancelled, worker.StatusNotCancelled, worker.StatusFailed,
