@@ -22,9 +22,14 @@ const (
 func (w *Writer) produce(raw []byte, patience time.Duration) (int64, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	res, err := w.ledger.Client.RawProduce(ctx, &kafka.RawProduceRequest{
-		Topic:        w.ledger.Topic,
-		Partition:    w.source.ledger,
+	return rawProduce(ctx, w.ledger.Client, w.ledger.Topic, w.source.ledger, raw)
+}
+
+// rawProduce sends an encoded batch and returns its base offset.
+func rawProduce(ctx context.Context, client *kafka.Client, topic string, partition int, raw []byte) (int64, error) {
+	res, err := client.RawProduce(ctx, &kafka.RawProduceRequest{
+		Topic:        topic,
+		Partition:    partition,
 		RequiredAcks: kafka.RequireAll,
 		RawRecords:   protocol.RawRecordSet{Reader: bytes.NewReader(raw)},
 	})

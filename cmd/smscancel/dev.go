@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -15,13 +16,13 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
 
-	"smscancel/cmd/smscancel/outcomes"
 	"smscancel/cmd/smscancel/process"
 	"smscancel/consumer/records"
 	"smscancel/consumer/scan"
 	"smscancel/integration/broker"
 	"smscancel/integration/simulator"
 	"smscancel/producer"
+	"smscancel/producer/rows"
 )
 
 const (
@@ -222,83 +223,61 @@ Ctrl-C ends it.
 
 // submit publishes the file and waits for the outcome of each of its records.
 func (d *dev) submit(ctx context.Context) error {
-	rows, err := readRows(d.Submit)
-	if err != nil {
-		return err
-	}
-	topic, err := scan.Find(ctx, d.records(), devOutcomeTopic, devPartitions, false, time.Time{})
+	topic, err := scan.Find(ctx, &records.Client{Transport: d.client.Transport, Addr: d.client.Addr}, devOutcomeTopic, devPartitions, false, time.Time{})
 	if err != nil {
 		return err
 	}
 	topic.FromEnds()
-	topic.Follow = true
-	wanted, err := d.publish(ctx, rows)
+	places, err := d.publish(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "submitted %d requests from %s\n", len(rows), d.Submit)
-	if len(wanted) == 0 {
+	fmt.Fprintf(d.out, "submitted %d requests from %s\n", places.Total(), d.Submit)
+	if places.Total() == 0 {
 		return nil
 	}
-	progress := startProgress(d.out, len(wanted))
-	counts := outcomes.NewSummary()
-	follow := outcomes.Reader{Topic: topic}
-	err = follow.Each(ctx, nil, func(o *outcomes.Record) bool {
-		at := place{o.Source.Partition, o.Source.Offset}
-		if wanted[at] {
-			delete(wanted, at)
-			counts.Add(o.Outcome)
-			progress.step()
-		}
-		return len(wanted) > 0
-	})
-	progress.end()
+	counts, err := awaitOutcomes(ctx, topic, devRequestTopic, places, d.out)
 	counts.Print(d.out)
-	if len(wanted) > 0 {
-		return fmt.Errorf("%d of %d requests have no outcome: %w", len(wanted), len(rows), err)
+	if places.Left() > 0 {
+		return fmt.Errorf("%d of %d requests have no outcome: %w", places.Left(), places.Total(), err)
 	}
 	return nil
 }
 
-// place is where a request stands in the request topic.
-type place struct {
-	partition int
-	offset    int64
-}
+// devBatch is how many rows are published together.
+const devBatch = 1000
 
-// publish sends the rows and returns where they stand.
-func (d *dev) publish(ctx context.Context, rows []producer.Request) (map[place]bool, error) {
-	before, err := d.ends(ctx)
+// publish sends the rows as they stand, also those that are no valid requests,
+// and returns where they stand in the topic.
+func (d *dev) publish(ctx context.Context) (*producer.Places, error) {
+	file, err := rows.Open(d.Submit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("submit: %w", err)
 	}
-	requests := producer.NewRequests(d.client, devRequestTopic)
-	defer requests.Close() //nolint:errcheck // everything was acknowledged
-	if err := requests.Publish(ctx, rows...); err != nil {
-		return nil, err
+	defer file.Close() //nolint:errcheck // it was only read
+	requests, places := producer.NewRequests(d.client, devRequestTopic), &producer.Places{}
+	var batch []producer.Request
+	send := func() error {
+		spans, err := requests.Publish(ctx, batch...)
+		places.Add(spans...)
+		batch = nil
+		return err
 	}
-	after, err := d.ends(ctx)
-	wanted := map[place]bool{}
-	for p := range after {
-		for offset := before[p]; offset < after[p]; offset++ {
-			wanted[place{p, offset}] = true
+	for {
+		row, err := file.Next()
+		if errors.Is(err, io.EOF) {
+			return places, send()
+		}
+		if err == nil && row.Value == nil {
+			err = fmt.Errorf("%s:%d: %w", file.Name(), row.Line, row.Fault)
+		}
+		if err != nil {
+			return places, fmt.Errorf("submit: %w", err)
+		}
+		if batch = append(batch, producer.Request{ID: rows.IDOf(row.Value), Value: bytes.Clone(row.Value)}); len(batch) == devBatch {
+			if err := send(); err != nil {
+				return places, err
+			}
 		}
 	}
-	return wanted, err
-}
-
-func (d *dev) records() *records.Client {
-	return &records.Client{Transport: d.client.Transport, Addr: d.client.Addr}
-}
-
-func (d *dev) ends(ctx context.Context) ([devPartitions]int64, error) {
-	var ends [devPartitions]int64
-	reader := d.records()
-	for p := range ends {
-		var err error
-		if ends[p], err = reader.Latest(ctx, devRequestTopic, p); err != nil {
-			return ends, err
-		}
-	}
-	return ends, nil
 }
