@@ -3,6 +3,7 @@
 # Versions of what go.mod does not name. Kafka's stands in deploy/kafka-image/pom.xml.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+CYCLONEDX   := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -20,7 +21,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-kafka faults faults-kafka model planted soak packages build image kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-deploy test-kafka faults faults-kafka model planted soak packages build image sbom kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -28,6 +29,7 @@ all: build
 help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
 	@echo 'make test-unit    only the tests that need no containers'
+	@echo 'make test-deploy  only those of deploy/: Helm chart, alert rules, dashboard'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
@@ -36,13 +38,13 @@ help:
 	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
 	@echo 'make fuzz         every fuzz target in turn, for FUZZTIME [$(FUZZTIME)] each'
 	@echo 'make build        bin/smscancel, static'
-	@echo 'make image        the container image $(IMAGE)'
+	@echo 'make image        the container image $(IMAGE);  make sbom: bin/sbom.json, what is in it (CycloneDX)'
 	@echo 'make kafka-image  a Kafka image for the tests, without an image registry'
 	@echo 'make lint         gofmt, vet, staticcheck;  make vuln: known vulnerabilities'
 	@echo 'make fmt          gofmt, in place'
 
 # Its last lines say what did not run, or that everything did.
-test: vet test-unit test-kafka
+test: vet test-unit test-deploy test-kafka
 	@if [ -s '$(NOT_RUN)' ]; then \
 	  awk -F'\t' -v root='$(CURDIR)/' '{ dir = $$1; if (index(dir, root) == 1) dir = substr(dir, length(root) + 1); n[dir]++; why[dir] = $$3 } \
 	    END { for (dir in n) printf "NOT RUN: %d tests of %s: %s\n", n[dir], dir, why[dir] }' '$(NOT_RUN)' | sort; \
@@ -53,6 +55,10 @@ test: vet test-unit test-kafka
 test-unit: packages
 	@set -e; packages=$$(cat bin/packages-unit.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 20m $$packages; fi
+
+# A module of its own: what Helm and Prometheus need is not for the worker.
+test-deploy:
+	cd integration/deployment && go vet . && go test -count=1 -timeout 20m .
 
 # One package at a time: each runs brokers of its own.
 test-kafka: packages kafka-image-if-missing
@@ -133,6 +139,10 @@ image:
 	cp '$(CA_BUNDLE)' bin/image/ca-certificates.crt
 	docker build -q -f deploy/Dockerfile --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t '$(IMAGE)' bin/image
 
+sbom:
+	@mkdir -p bin
+	CGO_ENABLED=0 GOOS=linux go run $(CYCLONEDX) app -json -licenses -packages=false -main cmd/smscancel -output bin/sbom.json .
+
 kafka-image:
 	deploy/kafka-image/build.sh
 
@@ -155,6 +165,7 @@ lint: vet
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	@! grep -rnE '\.Skip(f|Now)?\(' --include='*.go' . | grep -v '^./integration/notrun/notrun.go:'
 	go run $(STATICCHECK) ./...
+	cd integration/deployment && go run $(STATICCHECK) ./...
 
 vuln:
 	go run $(GOVULNCHECK) ./...
