@@ -13,8 +13,14 @@ import (
 // decode gives a record of the log the form that the worker knows. It shares
 // the page's memory: the worker keeps nothing of it.
 func (s *session) decode(rec records.Record) *worker.Record {
+	return Decode(s.tp.topic, s.tp.partition, &rec)
+}
+
+// Decode gives a record of a request topic the form that the worker knows. They
+// share their memory.
+func Decode(topic string, partition int, rec *records.Record) *worker.Record {
 	r := &worker.Record{
-		Topic: s.tp.topic, Partition: s.tp.partition, Offset: rec.Offset,
+		Topic: topic, Partition: partition, Offset: rec.Offset,
 		Timestamp: time.UnixMilli(rec.Timestamp), Key: rec.Key, Value: rec.Value,
 	}
 	for name, value := range rec.Headers.All() {

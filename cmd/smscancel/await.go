@@ -22,7 +22,7 @@ func awaitOutcomes(ctx context.Context, topic *scan.Topic, requestTopic string, 
 	follow := outcomes.Reader{Topic: topic}
 	err := follow.Each(ctx, nil, func(o *outcomes.Record) bool {
 		if o.Source.Topic == requestTopic && places.Settle(o.Source.Partition, o.Source.Offset) {
-			counts.Add(o.Outcome)
+			counts.Add(o)
 			progress.step(1)
 		}
 		return places.Left() > 0

@@ -6,17 +6,18 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"smscancel/cmd/smscancel/outcomes"
 )
 
 // commands are all that the program can do.
 type commands struct {
 	Worker   WorkerCmd   `cmd:"" help:"Consume cancel requests, call the API, publish outcomes."`
 	Dev      DevCmd      `cmd:"" help:"Everything in one process, nothing to install: broker, API simulator, worker."`
+	Outcomes OutcomesCmd `cmd:"" help:"List, count and verify outcomes."`
 	Simulate SimulateCmd `cmd:"" help:"The API simulator alone."`
 	Version  VersionCmd  `cmd:"" help:"Print version, commit and Go version."`
 }
@@ -137,21 +138,7 @@ const (
 var assigned = regexp.MustCompile(`(?s)^(` + unexpected + `[^=]+)=.*`)
 
 // oneLine shows what would break a line or hide in it.
-func oneLine(text string) string {
-	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
-	if !strings.ContainsFunc(text, hidden) {
-		return text
-	}
-	var line strings.Builder
-	for _, r := range text {
-		if hidden(r) {
-			line.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		} else {
-			line.WriteRune(r)
-		}
-	}
-	return line.String()
-}
+func oneLine(text string) string { return outcomes.Safe(text) }
 
 // parse parses the arguments, leaving out one that kong stops at after the
 // other, so that the rest is looked at too. It returns nil if that cannot be done.

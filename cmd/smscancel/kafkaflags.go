@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +29,26 @@ type KafkaFlags struct {
 	KafkaSASLMechanism string   `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
 	KafkaUsername      string   `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
 	KafkaPasswordFile  string   `name:"kafka-password-file" group:"Kafka" placeholder:"FILE" help:"File with the SASL password."`
+}
+
+// TopicFlags are those of every command that reads requests and outcomes.
+type TopicFlags struct {
+	Group        string   `group:"Kafka" default:"smscancel" help:"Consumer group [${default}]."`
+	RequestTopic []string `group:"Kafka" default:"sms.cancel.requests" placeholder:"TOPIC" help:"Request topic; repeatable, the first has the highest priority [${default}]."`
+	OutcomeTopic string   `group:"Kafka" default:"sms.cancel.outcomes" placeholder:"TOPIC" help:"Outcome topic [${default}]."`
+}
+
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+func (f *TopicFlags) checkTopics(mistakes *usageError) {
+	mistakes.want(f.Group != "", "group", f.Group, "name the consumer group")
+	mistakes.want(len(f.RequestTopic) > 0, "request-topic", "", "name at least one topic")
+	for i, topic := range f.RequestTopic {
+		mistakes.want(topicName.MatchString(topic), "request-topic", topic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
+		mistakes.want(!slices.Contains(f.RequestTopic[:i], topic), "request-topic", topic, "it is named twice")
+	}
+	mistakes.want(topicName.MatchString(f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
+	mistakes.want(!slices.Contains(f.RequestTopic, f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "it must not be a request topic")
 }
 
 // cluster checks the flags and returns the way to the cluster.

@@ -134,7 +134,10 @@ func (l lenient) list(ctx *kong.DecodeContext, target reflect.Value) error {
 	l.note(ctx, err)
 	items, ok := value.([]string)
 	if text, single := value.(string); single && !ok {
-		items = strings.Split(text, ",")
+		items = []string{text}
+		if ctx.Value.Tag.Sep >= 0 { // `sep:"none"` is for texts that may hold commas
+			items = strings.Split(text, ",")
+		}
 	}
 	for _, item := range items {
 		target.Set(reflect.Append(target, reflect.ValueOf(strings.TrimSpace(item))))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,11 +14,8 @@ import (
 
 // WorkerFlags are the flags of `smscancel worker`.
 type WorkerFlags struct {
-	KafkaFlags `embed:""`
-
-	Group          string                `group:"Kafka" default:"smscancel" help:"Consumer group [${default}]."`
-	RequestTopic   []string              `group:"Kafka" default:"sms.cancel.requests" placeholder:"TOPIC" help:"Request topic; repeatable, the first has the highest priority [${default}]."`
-	OutcomeTopic   string                `group:"Kafka" default:"sms.cancel.outcomes" placeholder:"TOPIC" help:"Outcome topic [${default}]."`
+	KafkaFlags     `embed:""`
+	TopicFlags     `embed:""`
 	SessionTimeout option[time.Duration] `group:"Kafka" default:"10s" placeholder:"DURATION" help:"A silent member loses its partitions after this [${default}]."`
 
 	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Region of the account [${default}]."`
@@ -49,10 +45,7 @@ type WorkerFlags struct {
 
 const subAccountRule = "a sub-account is 3 to 50 of A-Z a-z 0-9 - . _ &"
 
-var (
-	topicName      = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
-	subAccountName = regexp.MustCompile(`^[A-Za-z0-9\-._&]{3,50}$`)
-)
+var subAccountName = regexp.MustCompile(`^[A-Za-z0-9\-._&]{3,50}$`)
 
 // config checks the flags and returns what the worker runs with. reportKey is
 // told of keys that cannot be read again later.
@@ -89,17 +82,6 @@ func isListenAddr(address string) bool {
 	_, port, err := net.SplitHostPort(address)
 	_, errPort := strconv.ParseUint(port, 10, 16)
 	return err == nil && errPort == nil
-}
-
-func (f *WorkerFlags) checkTopics(mistakes *usageError) {
-	mistakes.want(f.Group != "", "group", f.Group, "name the consumer group")
-	mistakes.want(len(f.RequestTopic) > 0, "request-topic", "", "name at least one topic")
-	for i, topic := range f.RequestTopic {
-		mistakes.want(topicName.MatchString(topic), "request-topic", topic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
-		mistakes.want(!slices.Contains(f.RequestTopic[:i], topic), "request-topic", topic, "it is named twice")
-	}
-	mistakes.want(topicName.MatchString(f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "a topic's name is 1 to 249 of A-Z a-z 0-9 . _ -")
-	mistakes.want(!slices.Contains(f.RequestTopic, f.OutcomeTopic), "outcome-topic", f.OutcomeTopic, "it must not be a request topic")
 }
 
 func (f *WorkerFlags) checkAPI(mistakes *usageError) {
