@@ -237,6 +237,7 @@ func (d *dev) submit(ctx context.Context) error {
 		return nil
 	}
 	counts, err := awaitOutcomes(ctx, topic, devRequestTopic, places, d.out)
+	fmt.Fprintln(d.out)
 	counts.Print(d.out)
 	if places.Left() > 0 {
 		return fmt.Errorf("%d of %d requests have no outcome: %w", places.Left(), places.Total(), err)

@@ -26,13 +26,14 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // from now on a second signal ends the process at once
-	os.Exit(run(ctx, environment{args: os.Args[1:], lookup: os.LookupEnv, stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(ctx, environment{args: os.Args[1:], lookup: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // environment is what a process is started with.
 type environment struct {
 	args   []string
 	lookup func(name string) (string, bool)
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	config *[]byte // what the configuration file holds; nil = it is to be read

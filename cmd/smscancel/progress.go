@@ -23,6 +23,7 @@ type progress struct {
 	mu    sync.Mutex
 	begin int64 // of which nothing is known but that it is done
 	done  int64
+	noted bool // why nothing is done
 	stop  chan struct{}
 	over  sync.WaitGroup
 }
@@ -106,10 +107,25 @@ func grouped(n int64) string {
 func (p *progress) step(n int64) {
 	p.mu.Lock()
 	p.done += n
+	p.noted = false
 	p.mu.Unlock()
 	if p.bar != nil {
 		p.bar.Add64(n) //nolint:errcheck // a terminal
 	}
+}
+
+// note says why it does not go on: once until it does.
+func (p *progress) note(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.noted {
+		return
+	}
+	p.noted = true
+	if p.bar != nil {
+		p.bar.Clear() //nolint:errcheck // a terminal
+	}
+	fmt.Fprintln(p.out, why)
 }
 
 func (p *progress) end() {
@@ -117,6 +133,6 @@ func (p *progress) end() {
 	p.over.Wait()
 	if p.bar != nil {
 		p.bar.Exit() //nolint:errcheck // a terminal
+		fmt.Fprintln(p.out)
 	}
-	fmt.Fprintln(p.out)
 }

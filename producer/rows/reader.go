@@ -78,7 +78,7 @@ func (r *Reader) open(from *bufio.Reader) error {
 		r.closers = append(r.closers, unzipped)
 		from, name = bufio.NewReaderSize(unzipped, bufferSize), strings.TrimSuffix(name, ".gz")
 	}
-	begin, err := from.Peek(512)
+	begin, err := from.Peek(len(byteOrderMark))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -87,9 +87,8 @@ func (r *Reader) open(from *bufio.Reader) error {
 		return errors.New("it is UTF-16: save it as UTF-8")
 	case bytes.HasPrefix(begin, byteOrderMark):
 		from.Discard(len(byteOrderMark)) //nolint:errcheck // it was peeked at
-		begin = begin[len(byteOrderMark):]
 	}
-	if isCSV(filepath.Ext(name), begin) {
+	if isCSV(filepath.Ext(name), from) {
 		r.rows, err = newCSV(from)
 		return err
 	}
@@ -100,15 +99,22 @@ func (r *Reader) open(from *bufio.Reader) error {
 var byteOrderMark = []byte("\uFEFF")
 
 // isCSV goes by a name that says so, else by what the file begins with.
-func isCSV(ext string, begin []byte) bool {
+func isCSV(ext string, from *bufio.Reader) bool {
 	switch ext {
 	case ".csv":
 		return true
 	case ".ndjson", ".jsonl", ".json":
 		return false
 	}
-	begin = bytes.TrimLeft(begin, " \t\r\n")
-	return len(begin) > 0 && begin[0] != '{' && begin[0] != '['
+	for n := 1; ; n++ { // no more than need be: a stream may have no more to say yet
+		begin, err := from.Peek(n)
+		if err != nil {
+			return false
+		}
+		if first := begin[n-1]; strings.IndexByte(" \t\r\n", first) < 0 {
+			return first != '{' && first != '['
+		}
+	}
 }
 
 // Next is the next row, or io.EOF. Another error means that the rest of the file
