@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/signal"
 	"slices"
@@ -22,6 +23,9 @@ type OutcomesCmd struct {
 	Format  string `default:"table" placeholder:"NAME" help:"table, json (as they stand in the topic) or csv [${default}]."`
 	Summary bool   `help:"Count by status and error, with rate and latency; with --campaign also its progress."`
 
+	Verify       bool `help:"Read requests and outcomes whole: exit 1 unless every request has exactly one outcome."`
+	AllowPending bool `help:"With --verify: a request that the group has not committed yet may be without."`
+
 	SelectFlags `embed:""`
 	KafkaFlags  `embed:""`
 	TopicFlags  `embed:""`
@@ -34,7 +38,8 @@ func (*OutcomesCmd) Help() string {
   smscancel outcomes --brokers kafka1:9092 --since 1h --status failed,expired
   smscancel outcomes --brokers kafka1:9092 --follow --campaign autumn-sale
   smscancel outcomes --brokers kafka1:9092 --summary --campaign autumn-sale
-  smscancel outcomes --brokers kafka1:9092 --format csv > outcomes.csv`
+  smscancel outcomes --brokers kafka1:9092 --format csv > outcomes.csv
+  smscancel outcomes --brokers kafka1:9092 --verify --allow-pending`
 }
 
 // Run shows outcomes until all are shown, ctx ends or nobody reads them.
@@ -48,7 +53,11 @@ func (c *OutcomesCmd) Run(ctx context.Context, env environment) error {
 	signal.Ignore(syscall.SIGPIPE) // a pager that is closed is no crash
 	look.topics = openTopics(look.cluster, env, append(slices.Clone(c.RequestTopic), c.OutcomeTopic)...)
 	defer look.disconnect()
-	return quiet(ctx, look.run(ctx))
+	err := look.run(ctx)
+	if c.Verify && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("stopped before the end: nothing is verified")
+	}
+	return quiet(ctx, err)
 }
 
 // check notes the mistakes that can be found although others were found before.
@@ -58,7 +67,9 @@ func (c *OutcomesCmd) values(mistakes *usageError) (process.Cluster, outcomes.Fi
 	cluster := c.cluster(mistakes)
 	c.checkTopics(mistakes)
 	mistakes.want(slices.Contains(outcomes.Formats(), c.Format), "format", c.Format, "use "+anyOf(outcomes.Formats()))
-	mistakes.want(!c.Summary || c.Format != "csv", "format", c.Format, "a summary is shown as table or json")
+	mistakes.want(!c.Summary && !c.Verify || c.Format != "csv", "format", c.Format, "a summary, or what --verify finds, is shown as table or json")
+	mistakes.want(!c.Verify || !c.Follow && !c.Summary && !c.given(), "verify", c.Verify, "it reads everything: leave out --follow, --summary and what selects")
+	mistakes.want(c.Verify || !c.AllowPending, "allow-pending", c.AllowPending, "it has no effect without --verify")
 	mistakes.want(!c.Follow || c.Until == "", "until", c.Until, "it has no effect with --follow, which goes on until Ctrl-C")
 	return cluster, c.filter(mistakes, time.Now())
 }
@@ -74,7 +85,10 @@ type looking struct {
 
 func (l *looking) run(ctx context.Context) error {
 	show := l.list
-	if l.Summary {
+	switch {
+	case l.Verify:
+		show = l.verify
+	case l.Summary:
 		show = l.summarise
 	}
 	reader := &outcomes.Reader{}

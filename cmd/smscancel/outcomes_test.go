@@ -208,7 +208,7 @@ func TestOutcomesFlagsAreChecked(t *testing.T) {
 	})
 	mustRefuse(t, "", nil, []string{"outcomes", "--summary", "--format", "csv", "--follow", "--until", "1h", "--since", "30m"}, []string{
 		noBroker,
-		`--format: "csv": a summary is shown as table or json`,
+		`--format: "csv": a summary, or what --verify finds, is shown as table or json`,
 		`--until: "1h": it has no effect with --follow, which goes on until Ctrl-C`,
 		`--since: "30m": it must be before --until (1h)`,
 	})

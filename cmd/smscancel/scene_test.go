@@ -112,9 +112,16 @@ func (s *scene) record(o *worker.Outcome, partition int) *kgo.Record {
 	s.t.Helper()
 	value, headers, err := o.Encode()
 	require.NoError(s.t, err)
+	kind, sub := "m", o.SubAccountID
+	switch {
+	case o.Status == worker.StatusRejected:
+		kind, sub = "-", "-"
+	case o.BatchID != "":
+		kind = "b"
+	}
 	rec := &kgo.Record{Topic: devOutcomeTopic, Partition: int32(partition), Key: o.Key, Value: value}
-	for _, h := range append(headers, worker.Header{Key: "smscancel-ledger", Value: fmt.Appendf(nil, "1 %d %s %d %d %d %08x - m %s", s.n,
-		o.Source.Topic, o.Source.Partition, o.Source.Offset, o.Record.Timestamp, o.Record.Hash, o.SubAccountID)}) {
+	for _, h := range append(headers, worker.Header{Key: "smscancel-ledger", Value: fmt.Appendf(nil, "1 %d %s %d %d %d %08x %s %s %s", s.n,
+		o.Source.Topic, o.Source.Partition, o.Source.Offset, o.Record.Timestamp, o.Record.Hash, []string{"-", "r", "0", "1"}[o.Answer()], kind, sub)}) {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader(h))
 	}
 	return rec

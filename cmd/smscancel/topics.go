@@ -65,6 +65,39 @@ func (t *topics) find(ctx context.Context, topic string, committed bool, since t
 	return found, nil
 }
 
+// committed is what a group has committed in the partitions of some topics; -1
+// where that is nothing.
+func (t *topics) committed(ctx context.Context, group string, of []*scan.Topic) (map[string]map[int]int64, error) {
+	req := &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{}}
+	committed := map[string]map[int]int64{}
+	for _, topic := range of {
+		committed[topic.Name] = map[int]int64{}
+		for _, part := range topic.Parts {
+			committed[topic.Name][part.Partition] = -1
+			req.Topics[topic.Name] = append(req.Topics[topic.Name], part.Partition)
+		}
+	}
+	res, err := t.client.OffsetFetch(ctx, req)
+	if err == nil {
+		err = res.Error
+	}
+	if errors.Is(err, kafka.GroupIdNotFound) {
+		return committed, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the commits of group %s: %w", group, err)
+	}
+	for topic, known := range committed {
+		for _, p := range res.Topics[topic] {
+			if p.Error != nil {
+				return nil, fmt.Errorf("read the commit of group %s for %s/%d: %w", group, topic, p.Partition, p.Error)
+			}
+			known[p.Partition] = p.CommittedOffset
+		}
+	}
+	return committed, nil
+}
+
 func (t *topics) trouble(err error) {
 	if err != nil {
 		fmt.Fprintf(t.stderr, "smscancel: waiting for Kafka: %v\n", err)

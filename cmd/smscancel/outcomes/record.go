@@ -21,8 +21,6 @@ type Record struct {
 	Offset    int64
 	At        time.Time // of the record: when the outcome was durable
 	Value     []byte    // as it stands in the topic
-
-	stray error // it is no outcome
 }
 
 // Reader reads an outcome topic.
@@ -38,26 +36,40 @@ type Reader struct {
 // [scan.Read] for their order. Want is called from several goroutines; nil
 // wants them all.
 func (r *Reader) Each(ctx context.Context, want func(*Record) bool, visit func(*Record) bool) error {
-	decode := func(partition int, rec *records.Record) (*Record, bool) {
-		o := decoded(partition, rec)
-		return o, o.stray != nil || want == nil || want(o)
+	return Each(ctx, r, func(o *Record, _ *records.Record) (*Record, bool) { return o, want == nil || want(o) }, visit)
+}
+
+// Each takes from each outcome what is wanted, in several goroutines, and visits
+// that.
+func Each[T any](ctx context.Context, r *Reader, take func(*Record, *records.Record) (T, bool), visit func(T) bool) error {
+	type found struct {
+		taken T
+		stray error
 	}
-	return scan.Read(ctx, r.Topic, decode, func(o *Record) bool {
-		if o.stray == nil {
-			return visit(o)
+	decode := func(partition int, rec *records.Record) (f found, wanted bool) {
+		o, err := decoded(partition, rec)
+		if err != nil {
+			f.stray = fmt.Errorf("%s/%d at offset %d: %w", r.Topic.Name, partition, rec.Offset, err)
+			return f, true
+		}
+		f.taken, wanted = take(o, rec)
+		return f, wanted
+	}
+	return scan.Read(ctx, r.Topic, decode, func(f found) bool {
+		if f.stray == nil {
+			return visit(f.taken)
 		}
 		if r.Strays++; r.Stray == nil {
-			r.Stray = fmt.Errorf("%s/%d at offset %d: %w", r.Topic.Name, o.Partition, o.Offset, o.stray)
+			r.Stray = f.stray
 		}
 		return true
 	})
 }
 
-func decoded(partition int, rec *records.Record) *Record {
-	o := &Record{Partition: partition, Offset: rec.Offset, At: time.UnixMilli(rec.Timestamp), Value: rec.Value}
-	o.Outcome, o.stray = worker.DecodeOutcome(rec.Value)
-	if o.stray == nil && (o.OutcomeID == "" || o.Status == "" || o.Source.Topic == "") {
-		o.stray = errors.New("it has no outcomeId, status or source")
+func decoded(partition int, rec *records.Record) (*Record, error) {
+	o, err := worker.DecodeOutcome(rec.Value)
+	if err == nil && (o.OutcomeID == "" || o.Status == "" || o.Source.Topic == "") {
+		err = errors.New("it has no outcomeId, status or source")
 	}
-	return o
+	return &Record{Outcome: o, Partition: partition, Offset: rec.Offset, At: time.UnixMilli(rec.Timestamp), Value: rec.Value}, err
 }
