@@ -40,6 +40,8 @@ type book struct {
 	debug      map[int32]bool  // processes that log every attempt
 	idle       map[fence]int32 // fences under which nothing was done, and the process that gave them up
 	hash       maphash.Seed
+
+	acknowledged map[int32]int64 // when the owner of a failed request had its outcome's acknowledgement, as far as it is told
 }
 
 // source is a request partition.
@@ -97,6 +99,7 @@ func newBook(run *Run) *book {
 		sharing: map[fingerprint][]int32{}, committed: map[groupPart][]int32{}, histories: map[string]bool{},
 		targets: make(map[fingerprint]int32, len(run.Requests)), processes: map[string]int32{}, debug: map[int32]bool{},
 		idle: map[fence]int32{}, byFence: map[fence]int32{}, owned: map[[2]int32][]int32{}, hash: maphash.MakeSeed(),
+		acknowledged: map[int32]int64{},
 	}
 }
 

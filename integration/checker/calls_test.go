@@ -29,6 +29,25 @@ func TestATimestampInTheFutureIsNotWhenARequestCame(t *testing.T) {
 	s.expect()
 }
 
+// An append takes five seconds to be acknowledged. Who comes meanwhile waits for what
+// it settles, and for nothing where it came after that.
+func TestA404IsSettledWhenItsOutcomeIsAcknowledged(t *testing.T) {
+	for after, rules := range map[time.Duration][]Rule{3 * time.Second: nil, 7 * time.Second: {WrongDuplicate}} {
+		s := validRun(t)
+		first := s.cancel(umid(80))
+		s.call(b, first, refused(404, 1300))
+		s.settle(b, first, worker.StatusFailed, failed(1, refused(404, 1300)))
+		appended := s.now
+		second := s.cancel(umid(80))
+		s.run.Requests[second].Timestamp = appended.Add(after)
+		s.now = appended.Add(5 * time.Second)
+		s.log(b, "debug", saysOutcome, map[string]any{"offset": first, "status": "failed"})
+		s.now = appended.Add(8 * time.Second)
+		s.settle(b, second, worker.StatusDuplicate, copyOf(s, first))
+		s.expect(rules...)
+	}
+}
+
 func TestCallsAreNeededInOrderAndByTheOwner(t *testing.T) {
 	expectEach(t, []breakage{
 		{"outcomes of a message change places", func(s *scene) {

@@ -110,17 +110,18 @@ func (c *check) answerIs(i int32) string {
 }
 
 // waited says why a request cannot have waited for a 404 when that was settled,
-// which is when its outcome was written; empty if it can.
+// which is when its owner had the acknowledgement of its outcome; empty if it can.
 func (c *check) waited(o *outcome, answer int32) string {
 	a := &c.outcomes[answer]
 	came := c.run.Requests[o.request].Timestamp.UnixMilli()
 	if came > o.completed+tolerance { // its producer gave it a time to come
 		came = 0
 	}
+	settled := max(a.completed, c.run.Outcomes[answer].Timestamp.UnixMilli(), c.acknowledged[a.request])
 	switch {
 	case a.session != o.session:
 		return "its owner did not publish that one"
-	case came > max(a.completed, c.run.Outcomes[answer].Timestamp.UnixMilli())+tolerance && !c.run.Setup.ClocksDiffer:
+	case came > settled+tolerance && !c.run.Setup.ClocksDiffer:
 		return "it came after that one"
 	}
 	return ""

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"smscancel/worker"
 )
 
 // fence names an owner of a request partition.
@@ -89,6 +91,8 @@ type line struct {
 	HTTPStatus int        `json:"httpStatus"`
 	Kind       string     `json:"kind"`
 	Open       bool       `json:"open"`
+	Status     string     `json:"status"`
+	Time       string     `json:"time"`
 }
 
 // What the checker reads in the logs.
@@ -97,6 +101,7 @@ const (
 	saysGivenUp   = "takeover given up"
 	saysCapped    = "inherited lease capped"
 	saysAttempt   = "attempt"
+	saysOutcome   = "outcome"
 )
 
 // readLogs finds the takeovers and attempts in the logs.
@@ -136,12 +141,16 @@ func (b *book) readLine(text []byte, debug bool, newest map[[2]int32]int32) {
 		}
 	case saysAttempt:
 		b.addAttempt(&l, process)
+	case saysOutcome:
+		if r := b.requestAt(place{l.Topic, l.Partition, l.Offset}, ""); r != none && l.Status == string(worker.StatusFailed) {
+			b.acknowledged[r] = max(b.acknowledged[r], millis(l.Time))
+		}
 	}
 }
 
 // messageOf spares the decoder the lines that say nothing here.
 func messageOf(text []byte) string {
-	for _, message := range []string{saysAttempt, saysTakenOver, saysCapped, saysGivenUp} {
+	for _, message := range []string{saysAttempt, saysOutcome, saysTakenOver, saysCapped, saysGivenUp} {
 		if bytes.Contains(text, []byte(`"message":"`+message+`"`)) {
 			return message
 		}
