@@ -268,8 +268,8 @@ func (s *stage) commit(partition int) committed {
 type callerFunc func(ctx context.Context, id string) worker.Verdict
 
 // Cancel implements worker.Caller.
-func (f callerFunc) Cancel(ctx context.Context, t worker.Target, _, _ string) worker.Verdict {
-	return f(ctx, t.ID)
+func (f callerFunc) Cancel(ctx context.Context, c worker.Call) worker.Verdict {
+	return f(ctx, c.Target.ID)
 }
 
 // api cancels everything and counts the calls of each message. With a gate,

@@ -16,9 +16,9 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 	var retry *retries
 	var last *Error
 	for {
-		pass, err := j.admission(wait)
+		l, err := j.admission(wait)
 		if j.expired(admit, wait) {
-			pass.Done(admission.Result{Kind: admission.NotSent})
+			l.giveBack()
 			return j.decided(StatusExpired, nil, last), nil
 		}
 		if errors.Is(err, policy.ErrWithdrawn) {
@@ -31,10 +31,13 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 		if err != nil {
 			return nil, err
 		}
-		retry = j.clock(retry, pass.Paused)
-		verdict, shut, err := j.attempt(work, pass)
+		retry = j.clock(retry, l.Paused)
+		verdict, shut, err := j.attempt(work, l)
 		if err != nil {
 			return nil, err
+		}
+		if verdict.NoCall && verdict.Retry { // called off: what stood in its way is looked at anew
+			continue
 		}
 		if verdict.Hold && j.held < j.p.AuthHold { // the key is refused: the sub-account waits for a better one
 			last = verdict.Err
@@ -68,7 +71,7 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 // record was taken in hand if it waited for an earlier one of its message, and
 // leaves out the time spent behind a pause.
 func (j *Job) clock(r *retries, paused time.Duration) *retries {
-	if r == nil && !j.turn.Waits() {
+	if j.attempts == 0 && !j.turn.Waits() {
 		return j.p.Retry.begin(time.Now())
 	}
 	if r == nil {
@@ -79,46 +82,74 @@ func (j *Job) clock(r *retries, paused time.Duration) *retries {
 	return r
 }
 
+// leave is the permission for one call: a pass, for as long as the operator's
+// rules and the deadline let it.
+type leave struct {
+	admission.Pass
+	wanted context.Context
+	end    func() // must be called once the call is over
+}
+
+// giveBack is for a call that was not made.
+func (l leave) giveBack() {
+	l.Done(admission.Result{Kind: admission.NotSent})
+	if l.end != nil {
+		l.end()
+	}
+}
+
 // admission waits until a call may go out. Behind the operator's pause it waits
 // with nothing in hand.
-func (j *Job) admission(ctx context.Context) (admission.Pass, error) {
+func (j *Job) admission(ctx context.Context) (leave, error) {
 	var paused time.Duration
 	for {
 		held, err := j.standStill(ctx)
 		paused += held
 		if err != nil {
-			return admission.Pass{}, err
+			return leave{}, err
 		}
-		pass, again, err := j.admit(ctx)
-		pass.Paused += paused
+		l, again, err := j.admit(ctx)
+		l.Paused += paused
 		if !again {
-			return pass, err
+			return l, err
 		}
-		paused = pass.Paused
+		paused = l.Paused
 	}
 }
 
 // admit asks for one call: lease and ledger first, so that nobody waits for them
 // with a slot in hand. It ends when the operator's rules change, or when a pass
 // came too late: again is to ask anew.
-func (j *Job) admit(ctx context.Context) (pass admission.Pass, again bool, err error) {
+func (j *Job) admit(ctx context.Context) (l leave, again bool, err error) {
 	watched, stop, judgement := j.p.Policy.Watch(ctx, j.subject())
-	defer stop()
+	l = leave{wanted: watched, end: stop}
 	if judgement != nil {
-		return pass, true, nil
+		stop()
+		return leave{}, true, nil
 	}
 	if err = j.p.Permit.Wait(watched, j.base.Record.Offset); err == nil {
-		pass, err = j.p.Admission.Wait(watched, j.ticket())
-		j.held += pass.Held
+		l.Pass, err = j.p.Admission.Wait(watched, j.ticket())
+		j.held += l.Held
 	}
-	if err != nil {
-		return admission.Pass{Paused: pass.Paused}, policy.Changed(watched), err
+	again = err != nil && policy.Changed(watched) || err == nil && !j.mayStart(l)
+	if err != nil || again {
+		l.giveBack()
+		return leave{Pass: admission.Pass{Paused: l.Paused}}, again, err
 	}
-	if !j.p.Permit.Holds(j.base.Record.Offset) || j.p.Policy.Judge(j.subject()) != nil {
-		pass.Done(admission.Result{Kind: admission.NotSent})
-		return admission.Pass{Paused: pass.Paused}, true, nil
-	}
-	return pass, false, nil
+	return l, false, nil
+}
+
+// mayStart is the last look before a call.
+func (j *Job) mayStart(l leave) bool {
+	return j.p.Permit.Holds(j.base.Record.Offset) && j.p.Policy.Judge(j.subject()) == nil && l.Stands()
+}
+
+// confirm is the last look once the connection stands. The ledger is waited for:
+// a connection that takes longer to stand than the ledger is trusted unproven would
+// else never be used.
+func (j *Job) confirm(ctx context.Context, l leave) bool {
+	offset := j.base.Record.Offset
+	return j.p.Permit.Wait(ctx, offset) == nil && l.Confirm(ctx) && l.wanted.Err() == nil && j.inTime() && j.p.Permit.Holds(offset)
 }
 
 // defaultDue is when a request without scheduledAt counts as due, after its
@@ -138,13 +169,15 @@ func (j *Job) ticket() admission.Ticket {
 
 // attempt makes one call. Its error is that of a context that ended under it;
 // shut means that after it only probes go out.
-func (j *Job) attempt(work context.Context, pass admission.Pass) (v Verdict, shut bool, err error) {
+func (j *Job) attempt(work context.Context, l leave) (v Verdict, shut bool, err error) {
+	defer l.end()
 	started := time.Now()
 	m := j.p.Metrics
 	m.InFlight.Inc()
-	v = j.p.Caller.Cancel(work, j.request.Target, j.request.TraceParent, j.request.TraceState)
+	v = j.p.Caller.Cancel(work, Call{Target: j.request.Target, TraceParent: j.request.TraceParent, TraceState: j.request.TraceState,
+		Wanted: l.wanted, Confirm: func(ctx context.Context) bool { return j.confirm(ctx, l) }})
 	m.InFlight.Dec()
-	shut = pass.Done(v.result(work.Err() != nil))
+	shut = l.Done(v.result(work.Err() != nil))
 	if v.NoCall {
 		return v, shut, nil
 	}
@@ -184,8 +217,11 @@ func (j *Job) note(e *Error) {
 // expired tells whether the deadline has passed, by the wall clock or, where
 // that was set back, by the timer of wait.
 func (j *Job) expired(admit, wait context.Context) bool {
-	return !j.request.Deadline.IsZero() &&
-		(!time.Now().Before(j.request.Deadline) || wait.Err() != nil && admit.Err() == nil)
+	return !j.inTime() || !j.request.Deadline.IsZero() && wait.Err() != nil && admit.Err() == nil
+}
+
+func (j *Job) inTime() bool {
+	return j.request.Deadline.IsZero() || time.Now().Before(j.request.Deadline)
 }
 
 // logAttempt tells how one call went: an outcome has only the last one's error.

@@ -62,7 +62,7 @@ func (l *ledgerStub) Read(_ context.Context, offset int64) (*Outcome, error) {
 
 type callerFunc func(ctx context.Context, t Target) Verdict
 
-func (f callerFunc) Cancel(ctx context.Context, t Target, _, _ string) Verdict { return f(ctx, t) }
+func (f callerFunc) Cancel(ctx context.Context, c Call) Verdict { return f(ctx, c.Target) }
 
 type permitAll struct{}
 

@@ -19,7 +19,22 @@ import (
 
 // Caller makes one attempt at a cancellation and judges its answer.
 type Caller interface {
-	Cancel(ctx context.Context, target Target, traceParent, traceState string) Verdict
+	Cancel(ctx context.Context, call Call) Verdict
+}
+
+// Call is one attempt that is to be made. It can take long until its connection
+// stands, and much may have changed by then: so it is looked at again, and called
+// off without a trace if it must not go out any more.
+type Call struct {
+	Target      Target
+	TraceParent string // handed on to the API, as TraceState is; both may be empty
+	TraceState  string
+
+	// Wanted calls the attempt off when it ends while no connection stands; nil = never.
+	Wanted context.Context
+	// Confirm is asked when the connection stands, right before the first byte; ctx
+	// is over with the attempt's time, and with Wanted. False calls it off; nil = yes.
+	Confirm func(ctx context.Context) bool
 }
 
 // ErrFenced is what a ledger's errors wrap when another writer took it over.

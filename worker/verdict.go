@@ -12,5 +12,5 @@ type Verdict struct {
 	Open       bool          // the call may have taken effect without its answer reaching us
 	RetryAfter time.Duration // pause that the API asked for; 0 = none. Not capped yet
 	Hold       bool          // the error concerns every message of the key, not this one alone
-	NoCall     bool          // nothing was sent, for want of a key or of an id that fits a path
+	NoCall     bool          // nothing was sent: no key, no id that fits a path, or, with Retry, called off
 }

@@ -98,19 +98,24 @@ func burst(perSecond float64) int {
 // take takes a token, or returns how long it takes until there is one. The
 // reservation can be cancelled at the same now only.
 func (b *bucket) take(now time.Time) (*rate.Reservation, time.Duration) {
+	r, d := b.reserve(now)
+	if d > 0 {
+		r.CancelAt(now)
+	}
+	if b != nil && b.part < 1 {
+		d = min(d, growthStep) // it may come sooner
+	}
+	return r, d
+}
+
+// reserve takes a token that may come later only, and says when.
+func (b *bucket) reserve(now time.Time) (*rate.Reservation, time.Duration) {
 	if b == nil {
 		return unlimited, 0
 	}
 	b.grow(now)
 	r := b.limiter.ReserveN(now, 1)
-	d := r.DelayFrom(now)
-	if d > 0 {
-		r.CancelAt(now)
-	}
-	if b.part < 1 {
-		d = min(d, growthStep) // it may come sooner
-	}
-	return r, d
+	return r, r.DelayFrom(now)
 }
 
 // unlimited is a reservation whose cancellation does nothing.

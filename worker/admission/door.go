@@ -20,6 +20,11 @@ func (d *door) opensAt(now time.Time) time.Time {
 // isOpen tells whether any number of calls may go.
 func (d *door) isOpen(now time.Time) bool { return !d.pausedUntil.After(now) && !d.gate.isShut() }
 
+// lets tells whether a call may go that has been admitted, maybe as a probe.
+func (d *door) lets(probe bool, now time.Time) bool {
+	return !d.pausedUntil.After(now) && (probe || !d.gate.isShut())
+}
+
 // stoppage adds up the time in which no call of a sub-account could go, for
 // reasons that are not to be charged to its messages. The difference of two
 // readings is what there was between them.

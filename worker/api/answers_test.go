@@ -127,10 +127,10 @@ func TestABadAnswerIsNeverTakenForSuccessNorForAnotherMessages(t *testing.T) {
 			client := newTestClient(t, Config{BaseURL: url})
 			var spent uint64
 			for range 5 {
-				spent = allocated(func() { check(t, name, client.Cancel(t.Context(), aMessage, "", ""), c.want) })
-				next := client.Cancel(t.Context(), nextMessage, "", "")
+				spent = allocated(func() { check(t, name, client.Cancel(t.Context(), worker.Call{Target: aMessage}), c.want) })
+				next := client.Cancel(t.Context(), worker.Call{Target: nextMessage})
 				for next.Retry { // on a connection that was spoilt
-					next = client.Cancel(t.Context(), nextMessage, "", "")
+					next = client.Cancel(t.Context(), worker.Call{Target: nextMessage})
 				}
 				if next.Count == nil || *next.Count != 7 {
 					t.Fatalf("the next message got %+v", next)
@@ -189,7 +189,7 @@ func TestAnEndlessAnswerIsGivenUp(t *testing.T) {
 			})
 			client := newTestClient(t, Config{BaseURL: url})
 			spent := allocated(func() {
-				check(t, name, client.Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindBadResponse, open: true})
+				check(t, name, client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{kind: worker.KindBadResponse, open: true})
 			})
 			if spent > 4<<20 {
 				t.Errorf("%d bytes allocated", spent)
@@ -223,7 +223,7 @@ func verdictOn(t *testing.T, serve func(net.Conn), timeout time.Duration) (v wor
 			t.Fatal(err)
 		}
 		start := time.Now()
-		v = client.Cancel(t.Context(), aMessage, "", "")
+		v = client.Cancel(t.Context(), worker.Call{Target: aMessage})
 		took = time.Since(start)
 		client.Close()
 		time.Sleep(time.Minute) // until the server has noticed
@@ -267,7 +267,7 @@ func TestAnotherHostNeverHearsOfACall(t *testing.T) {
 			answer := fmt.Sprintf("HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Location: %s\r\nRefresh: 0; url=%s\r\nAlt-Svc: h2=%q\r\nContent-Length: 0\r\n\r\n",
 				status, location, location, location, strings.TrimPrefix(other, "http://"))
 			client := newTestClient(t, Config{BaseURL: rawServer(t, respond(answer))})
-			check(t, fmt.Sprint(status, location), client.Cancel(context.Background(), aMessage, "", ""), want{kind: worker.KindBadResponse})
+			check(t, fmt.Sprint(status, location), client.Cancel(context.Background(), worker.Call{Target: aMessage}), want{kind: worker.KindBadResponse})
 			client.Close()
 		}
 	}

@@ -39,16 +39,22 @@ type Attempt struct {
 // none), no cookies, no repetition. The transport repeats a DELETE by itself
 // only when a kept connection was dead before a byte was written, which is
 // part of the same attempt.
-func (c *Client) attempt(ctx context.Context, t worker.Target, key Key, traceParent, traceState string) Attempt {
-	u, err := c.target(t)
+func (c *Client) attempt(ctx context.Context, call worker.Call, key Key) Attempt {
+	u, err := c.target(call.Target)
 	if err != nil {
 		return Attempt{Err: err, At: time.Now()}
 	}
+	ctx, callOff := context.WithCancelCause(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, noAnswerError{c.timeout})
+	defer callOff(nil)
 	defer cancel()
-	var w wire
-	req := &http.Request{Method: http.MethodDelete, URL: u, Host: u.Host, Header: c.header(key, traceParent, traceState)}
+	w := wire{permission: permission{ctx: ctx, call: call, cancel: callOff}}
+	defer w.watch()()
+	req := &http.Request{Method: http.MethodDelete, URL: u, Host: u.Host, Header: c.header(key, call.TraceParent, call.TraceState)}
 	resp, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, w.trace())))
+	if w.state.Load() == calledOff {
+		return Attempt{Err: errCalledOff, At: time.Now()} // be it that its time is up, too
+	}
 	if w.unasked.Load() {
 		if err == nil {
 			resp.Body.Close()
@@ -114,6 +120,7 @@ func (a *Attempt) read(ctx context.Context, resp *http.Response) {
 // wire follows the connection of an attempt. Its hooks run on goroutines of
 // the transport, also after the attempt has ended.
 type wire struct {
+	permission
 	conn     atomic.Pointer[conn]
 	before   atomic.Int64 // writes on conn before this attempt
 	answered atomic.Bool
@@ -133,12 +140,16 @@ func (w *wire) getConn(string) {
 	w.conn.Store(nil)
 	w.answered.Store(false)
 	w.unasked.Store(false)
+	w.waitAgain()
 }
 
 func (w *wire) gotConn(info httptrace.GotConnInfo) {
 	if c, ok := info.Conn.(*conn); ok {
 		w.before.Store(c.writes.Load())
 		w.conn.Store(c)
+		if !w.granted() {
+			c.refused.Store(true) // net/http would write to it all the same, and this connection is lost
+		}
 	}
 }
 

@@ -96,14 +96,13 @@ func newTransport(d *dialer, concurrency int) *http.Transport {
 	}
 }
 
-// Cancel makes one attempt and judges it. The trace context is passed on to
-// the API; both parts may be empty.
-func (c *Client) Cancel(ctx context.Context, target worker.Target, traceParent, traceState string) worker.Verdict {
-	key, err := c.keys.Key(target.SubAccountID)
+// Cancel makes one attempt and judges it. It implements worker.Caller.
+func (c *Client) Cancel(ctx context.Context, call worker.Call) worker.Verdict {
+	key, err := c.keys.Key(call.Target.SubAccountID)
 	if err != nil {
 		return Judge(Attempt{Err: err})
 	}
-	verdict := Judge(c.attempt(ctx, target, key, traceParent, traceState))
+	verdict := Judge(c.attempt(ctx, call, key))
 	key.scrub(verdict.Err)
 	return verdict
 }

@@ -115,7 +115,7 @@ func TestRequestLineAndHeadersAreWhatTheAPIExpects(t *testing.T) {
 		{url + "/p%2Fq/", worker.Target{SubAccountID: "acme", ID: "b1", Batch: true}, "/p%2Fq/api/v1/subaccounts/acme/messages/batch/b1"},
 	} {
 		client := newTestClient(t, Config{BaseURL: c.base, UserAgent: "smscancel/1.2"})
-		v := client.Cancel(t.Context(), c.target, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=x")
+		v := client.Cancel(t.Context(), worker.Call{Target: c.target, TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", TraceState: "vendor=x"})
 		if v.Status != worker.StatusCancelled || v.Count == nil || *v.Count != 1 {
 			t.Errorf("%s: verdict %+v", c.path, v)
 		}
@@ -161,7 +161,7 @@ func TestAnswersThatAreBrokenOnTheWire(t *testing.T) {
 				readRequest(bufio.NewReader(conn))
 				io.WriteString(conn, c.answer)
 			})
-			check(t, name, newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), aMessage, "", ""), c.want)
+			check(t, name, newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), worker.Call{Target: aMessage}), c.want)
 		})
 	}
 }
@@ -172,11 +172,11 @@ func TestAConnectionThatNeverStoodIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close() // nobody listens there now
-	v := newTestClient(t, Config{BaseURL: "http://" + l.Addr().String()}).Cancel(t.Context(), aMessage, "", "")
+	v := newTestClient(t, Config{BaseURL: "http://" + l.Addr().String()}).Cancel(t.Context(), worker.Call{Target: aMessage})
 	check(t, "refused", v, want{kind: worker.KindNetwork})
 
 	url := rawServer(t, func(net.Conn) {}) // hangs up before the handshake
-	v = newTestClient(t, Config{BaseURL: strings.Replace(url, "http", "https", 1)}).Cancel(t.Context(), aMessage, "", "")
+	v = newTestClient(t, Config{BaseURL: strings.Replace(url, "http", "https", 1)}).Cancel(t.Context(), worker.Call{Target: aMessage})
 	check(t, "no handshake", v, want{kind: worker.KindNetwork})
 }
 
@@ -186,7 +186,7 @@ func TestAConnectionLostAfterTheRequestIsOpen(t *testing.T) {
 			readRequest(bufio.NewReader(c))
 			c.(*net.TCPConn).SetLinger(linger)
 		})
-		v := newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), aMessage, "", "")
+		v := newTestClient(t, Config{BaseURL: url}).Cancel(t.Context(), worker.Call{Target: aMessage})
 		check(t, name, v, want{kind: worker.KindNetwork, open: true})
 	}
 }
@@ -203,8 +203,8 @@ func TestALostCallOnAKeptConnectionIsNotRepeated(t *testing.T) {
 		}
 	})
 	client := newTestClient(t, Config{BaseURL: url})
-	check(t, "first", client.Cancel(t.Context(), aMessage, "", ""), want{status: worker.StatusCancelled})
-	check(t, "second", client.Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindNetwork, open: true})
+	check(t, "first", client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{status: worker.StatusCancelled})
+	check(t, "second", client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{kind: worker.KindNetwork, open: true})
 	if n := calls.Load(); n != 2 {
 		t.Errorf("the API saw %d calls, want 2", n)
 	}
@@ -216,7 +216,7 @@ func TestConnectionsAreKeptForTheNextCall(t *testing.T) {
 	url := rawServer(t, func(c net.Conn) { conns.Add(1); answer(c) })
 	client := newTestClient(t, Config{BaseURL: url})
 	for range 20 {
-		client.Cancel(t.Context(), aMessage, "", "")
+		client.Cancel(t.Context(), worker.Call{Target: aMessage})
 	}
 	if n := conns.Load(); n != 1 {
 		t.Errorf("%d connections for 20 calls in a row, want 1", n)
@@ -250,7 +250,7 @@ func TestAnAttemptEndsInTime(t *testing.T) {
 					t.Fatal(err)
 				}
 				start := time.Now()
-				v := client.Cancel(t.Context(), aMessage, "", "")
+				v := client.Cancel(t.Context(), worker.Call{Target: aMessage})
 				check(t, name, v, c.want)
 				if d := time.Since(start); d != 7*time.Second {
 					t.Errorf("ended after %v, want 7s", d)
@@ -293,7 +293,7 @@ func TestAProtocolSwitchIsNotReadUntilTheTimeIsUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		check(t, "101", client.Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindBadResponse, open: true})
+		check(t, "101", client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{kind: worker.KindBadResponse, open: true})
 		if d := time.Since(start); d != 0 {
 			t.Errorf("took %v", d)
 		}
@@ -334,10 +334,10 @@ func TestAKeptConnectionFoundDeadLeavesNothingOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, "first", client.Cancel(t.Context(), aMessage, "", ""), want{status: worker.StatusCancelled})
+		check(t, "first", client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{status: worker.StatusCancelled})
 		synctest.Wait() // the connection is idle
 		kept.dead.Store(true)
-		check(t, "second", client.Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindNetwork})
+		check(t, "second", client.Cancel(t.Context(), worker.Call{Target: aMessage}), want{kind: worker.KindNetwork})
 		if dials != 2 {
 			t.Errorf("%d dials, want 2", dials)
 		}
@@ -361,7 +361,7 @@ func TestACallThatIsCutOffSaysSo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		check(t, "cut off", client.Cancel(ctx, aMessage, "", ""), want{kind: worker.KindNetwork, open: true})
+		check(t, "cut off", client.Cancel(ctx, worker.Call{Target: aMessage}), want{kind: worker.KindNetwork, open: true})
 		client.Close()
 		synctest.Wait()
 	})
@@ -380,8 +380,8 @@ func TestHTTPSSpeaksHTTP1WithWhoeverTheCAFileVouchesFor(t *testing.T) {
 	t.Cleanup(s.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
-	check(t, "vouched for", newTestClient(t, Config{BaseURL: s.URL, CAFile: ca}).Cancel(t.Context(), aMessage, "", ""), want{status: worker.StatusCancelled})
-	check(t, "by nobody", newTestClient(t, Config{BaseURL: s.URL}).Cancel(t.Context(), aMessage, "", ""), want{kind: worker.KindTLS})
+	check(t, "vouched for", newTestClient(t, Config{BaseURL: s.URL, CAFile: ca}).Cancel(t.Context(), worker.Call{Target: aMessage}), want{status: worker.StatusCancelled})
+	check(t, "by nobody", newTestClient(t, Config{BaseURL: s.URL}).Cancel(t.Context(), worker.Call{Target: aMessage}), want{kind: worker.KindTLS})
 }
 
 func TestAMissingKeyIsABadKeyWithoutACall(t *testing.T) {
@@ -393,7 +393,7 @@ func TestAMissingKeyIsABadKeyWithoutACall(t *testing.T) {
 	}
 	var calls atomic.Int64
 	url := rawServer(t, func(net.Conn) { calls.Add(1) })
-	v := newTestClient(t, Config{BaseURL: url, Keys: keys}).Cancel(t.Context(), aMessage, "", "")
+	v := newTestClient(t, Config{BaseURL: url, Keys: keys}).Cancel(t.Context(), worker.Call{Target: aMessage})
 	check(t, "no key", v, want{status: worker.StatusFailed, kind: worker.KindUnauthorized, hold: true, noCall: true})
 	if calls.Load() != 0 || v.Err.HTTPStatus != 0 {
 		t.Errorf("%d calls, error %+v", calls.Load(), v.Err)
@@ -406,7 +406,7 @@ func TestTheKeyIsTakenOutOfWhatTheServerEchoes(t *testing.T) {
 		httpAnswer(500, fmt.Sprintf(`{"message":"%s"}`, testKey)),
 		"Bearer " + testKey + "\r\n\r\n",
 	} {
-		v := newTestClient(t, Config{BaseURL: rawServer(t, respond(answer))}).Cancel(t.Context(), aMessage, "", "")
+		v := newTestClient(t, Config{BaseURL: rawServer(t, respond(answer))}).Cancel(t.Context(), worker.Call{Target: aMessage})
 		if text := fmt.Sprintf("%+v", *v.Err); strings.Contains(text, testKey) || !strings.Contains(text, redacted) {
 			t.Errorf("error %s", text)
 		}
@@ -460,7 +460,7 @@ func BenchmarkCancel(b *testing.B) {
 	b.SetParallelism(64)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if v := c.Cancel(context.Background(), aMessage, "", ""); v.Status != worker.StatusCancelled {
+			if v := c.Cancel(context.Background(), worker.Call{Target: aMessage}); v.Status != worker.StatusCancelled {
 				b.Errorf("%+v", v)
 			}
 		}

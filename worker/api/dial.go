@@ -129,8 +129,9 @@ func isAlert(op *net.OpError) bool { return op.Op == "remote error" || op.Op == 
 // net/http keeps what follows an answer in its buffer, and takes it for the next.
 type conn struct {
 	net.Conn
-	writes atomic.Int64
-	heard  atomic.Int64 // writes begun when bytes came last
+	writes  atomic.Int64
+	heard   atomic.Int64 // writes begun when bytes came last
+	refused atomic.Bool  // the attempt that has it was called off
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -142,6 +143,9 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 func (c *conn) Write(b []byte) (int, error) {
+	if c.refused.Load() {
+		return 0, errCalledOff
+	}
 	c.writes.Add(1)
 	return c.Conn.Write(b)
 }

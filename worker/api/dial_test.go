@@ -58,7 +58,7 @@ func TestAConnectionThatStandsTooLateServesALaterAttempt(t *testing.T) {
 		}
 		defer client.Close()
 		attempts := 1
-		for client.Cancel(t.Context(), aMessage, "", "").Err.Kind == worker.KindTimeout && attempts < 10 {
+		for client.Cancel(t.Context(), worker.Call{Target: aMessage}).Err.Kind == worker.KindTimeout && attempts < 10 {
 			attempts++
 		}
 		if attempts != 3 || dials != 1 {

@@ -185,7 +185,7 @@ func exchangeWith(t *testing.T, answer []byte, stays bool) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	v := client.Cancel(t.Context(), aMessage, "", "")
+	v := client.Cancel(t.Context(), worker.Call{Target: aMessage})
 	if took := time.Since(start); took > timeout {
 		t.Fatalf("took %v", took)
 	}
@@ -196,7 +196,7 @@ func exchangeWith(t *testing.T, answer []byte, stays bool) {
 		}
 	}
 	for range 3 {
-		if next := client.Cancel(t.Context(), nextMessage, "", ""); !next.Retry && (next.Count == nil || *next.Count != 7) {
+		if next := client.Cancel(t.Context(), worker.Call{Target: nextMessage}); !next.Retry && (next.Count == nil || *next.Count != 7) {
 			t.Fatalf("the next message got %+v %+v", next, next.Err)
 		}
 	}

@@ -87,7 +87,7 @@ func TestAHostileIDIsRejectedOrExactlyOneSegment(t *testing.T) {
 				continue
 			}
 			called[c.named]++
-			check(t, text, client.Cancel(t.Context(), req.Target, "", ""), want{status: worker.StatusNotCancelled})
+			check(t, text, client.Cancel(t.Context(), worker.Call{Target: req.Target}), want{status: worker.StatusNotCancelled})
 			if line, exact := (<-seen)[0], "DELETE "+c.path+" HTTP/1.1"; line != exact {
 				t.Errorf("request line %q, want %q", line, exact)
 			}
@@ -119,7 +119,7 @@ func TestTheClientItselfRefusesWhatCouldLeaveItsSegment(t *testing.T) {
 			continue
 		}
 		for _, target := range []worker.Target{{SubAccountID: "acme", ID: text}, {SubAccountID: text, ID: "u"}, {SubAccountID: "acme", ID: text, Batch: true}} {
-			check(t, text, client.Cancel(t.Context(), target, "", ""), refused)
+			check(t, text, client.Cancel(t.Context(), worker.Call{Target: target}), refused)
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestATraceContextCannotAddToTheRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, trace := range [][2]string{{req.TraceParent, req.TraceState}, {text, text}} { // as the parser lets it through, and not even so
-			v := client.Cancel(t.Context(), req.Target, trace[0], trace[1])
+			v := client.Cancel(t.Context(), worker.Call{Target: req.Target, TraceParent: trace[0], TraceState: trace[1]})
 			if check(t, text, v, want{status: worker.StatusNotCancelled}); v.Retry {
 				continue
 			}

@@ -46,14 +46,14 @@ func TestTheRestOfAnAnswerIsNotTheAnswerToTheNextMessage(t *testing.T) {
 				WroteRequest: func(httptrace.WroteRequestInfo) { writing.Do(func() { close(sent) }) },
 			})
 			var calls sync.WaitGroup
-			calls.Go(func() { client.Cancel(first, splitMessage, "", "") })
+			calls.Go(func() { client.Cancel(first, worker.Call{Target: splitMessage}) })
 			<-asked
-			verdict := client.Cancel(next, nextMessage, "", "")
+			verdict := client.Cancel(next, worker.Call{Target: nextMessage})
 			calls.Wait()
 			if verdict.Status != worker.StatusNotCancelled { // else its own answer, from another connection
 				check(t, "next", verdict, want{kind: worker.KindBadResponse, open: verdict.Open}) // as far as the request was sent
 			}
-			check(t, "again", client.Cancel(t.Context(), nextMessage, "", ""), want{status: worker.StatusNotCancelled})
+			check(t, "again", client.Cancel(t.Context(), worker.Call{Target: nextMessage}), want{status: worker.StatusNotCancelled})
 		})
 	}
 }

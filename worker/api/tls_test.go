@@ -143,7 +143,7 @@ func TestWhoCannotProveToBeTheAPIHearsNoRequest(t *testing.T) {
 			s := newSecureServer(t, c.cert, c.config)
 			client := newTestClient(t, Config{BaseURL: s.URL, CAFile: ca.file()})
 			for range 2 { // the second try is like the first
-				v := client.Cancel(t.Context(), aMessage, "", "")
+				v := client.Cancel(t.Context(), worker.Call{Target: aMessage})
 				check(t, name, v, want{kind: worker.KindTLS})
 				if !strings.Contains(v.Err.Message, c.says) {
 					t.Errorf("message %q does not say %q", v.Err.Message, c.says)
@@ -186,7 +186,7 @@ func TestNoRequestIsSentInTheClear(t *testing.T) {
 			all, _ := io.ReadAll(c)
 			heard <- all
 		})
-		v := newTestClient(t, Config{BaseURL: strings.Replace(url, "http", "https", 1)}).Cancel(t.Context(), aMessage, "", "")
+		v := newTestClient(t, Config{BaseURL: strings.Replace(url, "http", "https", 1)}).Cancel(t.Context(), worker.Call{Target: aMessage})
 		check(t, name, v, want{kind: worker.KindTLS})
 		if all := string(<-heard); strings.Contains(all, testKey) || strings.Contains(all, "DELETE") {
 			t.Errorf("%s: sent %q", name, all)
@@ -217,11 +217,11 @@ func TestACertificateIsJudgedAnewOnEachConnection(t *testing.T) {
 		s.cert.Store(step.cert)
 		client.Close() // drops the connection that stands
 		for n := range 2 {
-			check(t, fmt.Sprint("certificate ", i, ", call ", n), client.Cancel(t.Context(), aMessage, "", ""), step.want)
+			check(t, fmt.Sprint("certificate ", i, ", call ", n), client.Cancel(t.Context(), worker.Call{Target: aMessage}), step.want)
 		}
 	}
 	s.cert.Store(other.issue(nil))
-	check(t, "on a connection that stands", client.Cancel(t.Context(), aMessage, "", ""), good)
+	check(t, "on a connection that stands", client.Cancel(t.Context(), worker.Call{Target: aMessage}), good)
 	if n := int(s.calls.Load()); n != calls+1 {
 		t.Errorf("the server heard %d requests, want %d", n, calls+1)
 	}
@@ -233,7 +233,7 @@ func TestACertificateIsJudgedAnewOnEachConnection(t *testing.T) {
 func TestAServerThatWantsAClientCertificateIsATLSError(t *testing.T) {
 	ca := newAuthority(t)
 	s := newSecureServer(t, ca.issue(nil), func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })
-	v := newTestClient(t, Config{BaseURL: s.URL, CAFile: ca.file()}).Cancel(t.Context(), aMessage, "", "")
+	v := newTestClient(t, Config{BaseURL: s.URL, CAFile: ca.file()}).Cancel(t.Context(), worker.Call{Target: aMessage})
 	check(t, "client certificate", v, want{kind: worker.KindTLS, open: v.Open})
 	if n := s.calls.Load(); n != 0 {
 		t.Errorf("the server heard %d requests", n)

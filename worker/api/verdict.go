@@ -40,6 +40,8 @@ func judgeFailure(a Attempt) worker.Verdict {
 	case errors.Is(a.Err, errBadID):
 		return worker.Verdict{Status: worker.StatusFailed, NoCall: true,
 			Err: &worker.Error{Kind: worker.KindInvalidRequest, Message: a.Err.Error()}}
+	case errors.Is(a.Err, errCalledOff):
+		return worker.Verdict{Retry: true, NoCall: true}
 	}
 	return retry(a, &worker.Error{Kind: failureKind(a), Message: message(a.Err)})
 }
