@@ -21,7 +21,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-deploy test-kafka faults faults-kafka model planted soak packages build image sbom kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-deploy test-kafka faults faults-kafka model planted soak bench-admission packages build image sbom kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -36,6 +36,7 @@ help:
 	@echo 'make planted      the faults against every planted defect, not against a few of them'
 	@echo 'make model        the model of the protocol (integration/model), at full size'
 	@echo 'make soak         an hour under faults, a window of 10,000,000, a backlog of 5,000,000: two hours (SOAK=3m ENTRIES=… BACKLOG=…)'
+	@echo 'make bench-admission  limits, priority, outage, isolation: worker processes against the simulator, seven minutes (RUN=Outage: a part)'
 	@echo 'make fuzz         every fuzz target in turn, for FUZZTIME [$(FUZZTIME)] each'
 	@echo 'make build        bin/smscancel, static'
 	@echo 'make image        the container image $(IMAGE);  make sbom: bin/sbom.json, what is in it (CycloneDX)'
@@ -93,13 +94,23 @@ SOAK    ?= 1h
 RATE    ?= 200
 ENTRIES ?= 10000000
 BACKLOG ?= 5000000
-RESULTS := $(CURDIR)/bin/soak.txt
+RESULTS := $(CURDIR)/bin/results.txt
 soak: kafka-image-if-missing
 	@mkdir -p bin && rm -f '$(RESULTS)'
 	SMSCANCEL_SOAK=$(SOAK) SMSCANCEL_SOAK_RATE=$(RATE) SMSCANCEL_ENTRIES=$(ENTRIES) SMSCANCEL_BACKLOG=$(BACKLOG) SMSCANCEL_RESULTS='$(RESULTS)' SMSCANCEL_REQUIRE_KAFKA=1 \
 	  go test -count=1 -timeout 24h -v ./integration -run 'TestASoakUnderRandomFaults|TestAFullDedupeWindow|TestABacklogIsDrained'; status=$$?; \
 	echo; echo '| run | commit, date | result |'; echo '|---|---|---|'; \
 	[ ! -f '$(RESULTS)' ] || awk -F'\t' -v commit='$(COMMIT)' -v date="$$(date +%F)" '{ printf "| %s | %.7s, %s | %s |\n", $$1, commit, date, $$2 }' '$(RESULTS)'; \
+	exit $$status
+
+# Every number that admission promises, measured on worker processes. Ends with a table.
+RUN ?= .
+bench-admission: kafka-image-if-missing
+	@mkdir -p bin && rm -f '$(RESULTS)'
+	SMSCANCEL_RESULTS='$(RESULTS)' go test -count=1 -timeout 1h -run '^$$' -bench '^BenchmarkAdmission$$/$(RUN)' -benchtime 1x ./integration; status=$$?; \
+	echo; echo '| promise | goal | measured | | |'; echo '|---|---|---|---|---|'; \
+	[ ! -f '$(RESULTS)' ] || awk -F'\t' '{ printf "| %s | %s | %s | %s | %s |\n", $$1, $$2, $$3, $$4, $$5 }' '$(RESULTS)'; \
+	echo; echo "commit $(COMMIT), $$(date +%F)"; \
 	exit $$status
 
 # Their seeds run in every go test. What this finds is written to testdata/fuzz:

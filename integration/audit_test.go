@@ -25,7 +25,7 @@ type place struct {
 
 // readTopic reads a topic from its start to its present end, with another
 // client library than the worker's.
-func readTopic(t *testing.T, brokers []string, topic string) []*kgo.Record {
+func readTopic(t testing.TB, brokers []string, topic string) []*kgo.Record {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -65,11 +65,15 @@ func TestABacklogIsDrainedWithBoundedMemory(t *testing.T) {
 // publishMany sends requests for n messages, numbered from a number on.
 func (w *world) publishMany(from, n int) {
 	w.t.Helper()
+	w.publishTo(w.requests, from, n, func(int) string { return `"subAccountId":"acme_shop"` })
+}
+
+// publishTo does so in any topic, with these fields besides the UMID of the i-th.
+func (w *world) publishTo(topic string, from, n int, fields func(i int) string) {
+	w.t.Helper()
 	client := w.client(kgo.MaxBufferedRecords(50_000), kgo.ProducerBatchMaxBytes(900_000))
 	for i := range n {
-		id := umid(from + i)
-		value := fmt.Appendf(nil, `{"umid":%q,"subAccountId":"acme_shop"}`, id)
-		client.Produce(w.t.Context(), &kgo.Record{Topic: w.requests, Key: []byte(id), Value: value}, func(_ *kgo.Record, err error) {
+		client.Produce(w.t.Context(), plainRequest(topic, umid(from+i), fields(i)), func(_ *kgo.Record, err error) {
 			if err != nil {
 				w.t.Errorf("publish: %v", err)
 			}
@@ -78,6 +82,11 @@ func (w *world) publishMany(from, n int) {
 	if err := client.Flush(w.t.Context()); err != nil {
 		w.t.Fatalf("publish: %v", err)
 	}
+}
+
+// plainRequest is a request with these fields besides its UMID.
+func plainRequest(topic, umid, fields string) *kgo.Record {
+	return &kgo.Record{Topic: topic, Key: []byte(umid), Value: fmt.Appendf(nil, `{"umid":%q,%s}`, umid, fields)}
 }
 
 // checkEachOnce reads the outcome topic without keeping it: every request has

@@ -19,7 +19,7 @@ import (
 var patiently = []string{"--attempt-timeout", "10m", "--session-timeout", "15s"}
 
 // duration is a parameter of a long run.
-func duration(t *testing.T, variable string, fallback time.Duration) time.Duration {
+func duration(t testing.TB, variable string, fallback time.Duration) time.Duration {
 	t.Helper()
 	text := os.Getenv(variable)
 	if text == "" {
@@ -34,7 +34,7 @@ func duration(t *testing.T, variable string, fallback time.Duration) time.Durati
 
 // result notes what a long run has shown: a line of the table that `make
 // soak` prints at its end.
-func result(t *testing.T, run, format string, args ...any) {
+func result(t testing.TB, run, format string, args ...any) {
 	t.Helper()
 	line := run + "\t" + fmt.Sprintf(format, args...)
 	t.Log(strings.ReplaceAll(line, "\t", ": "))

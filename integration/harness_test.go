@@ -44,25 +44,26 @@ var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", 
 
 // binary is the worker with the race detector, where that can be had.
 var binary = sync.OnceValues(func() (string, error) {
-	path, err := build("smscancel-race", "-race")
+	path, err := build("smscancel-race", "1", "-race")
 	if err != nil { // the race detector needs a C compiler
 		return plainBinary()
 	}
 	return path, nil
 })
 
-// plainBinary is the worker as it is shipped, for tests that measure memory and
-// speed.
-var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel") })
+// plainBinary is the worker as it is shipped, static, for tests that measure
+// memory and speed.
+var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel", "0") })
 
-func build(name string, flags ...string) (string, error) {
+func build(name, cgo string, flags ...string) (string, error) {
 	dir, err := buildDir()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	args := append(append([]string{"build"}, flags...), "-o", path, "smscancel/cmd/smscancel")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "smscancel/cmd/smscancel")...)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED="+cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil
@@ -70,13 +71,15 @@ func build(name string, flags ...string) (string, error) {
 
 // world is a cluster, an API and topics of one test's own.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	brokers  []string
 	cluster  *kafkatest.Cluster
+	create   createTopic
 	sim      *simulator.Simulator
 	api      *simulator.Server
-	requests string // topic
-	outcomes string // topic
+	requests string   // topic
+	lower    []string // further request topics, of less and less priority
+	outcomes string   // topic
 	group    string
 	dir      string
 	ca       string // file with the API's CA
@@ -90,7 +93,18 @@ type world struct {
 	setup    checker.Setup // what the run allows, and with which flags the replicas ran
 }
 
-func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options simulator.Options) *world {
+func newWorld(t testing.TB, cluster *kafkatest.Cluster, partitions int, options simulator.Options) *world {
+	t.Helper()
+	w := newWorldOn(t, cluster.Bootstrap(), cluster.CreateTopic, partitions, options)
+	w.cluster = cluster
+	return w
+}
+
+// createTopic makes a topic on a world's brokers.
+type createTopic func(name string, partitions int, settings map[string]string)
+
+// newWorldOn makes a world of which the brokers may be anybody's.
+func newWorldOn(t testing.TB, brokers []string, create createTopic, partitions int, options simulator.Options) *world {
 	t.Helper()
 	name := strings.ToLower(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
@@ -99,7 +113,7 @@ func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options 
 		return '-'
 	}, t.Name()))
 	w := &world{
-		t: t, brokers: cluster.Bootstrap(), cluster: cluster, dir: t.TempDir(), parts: partitions, n: partitions,
+		t: t, brokers: brokers, create: create, dir: t.TempDir(), parts: partitions, n: partitions,
 		requests: name + ".requests", outcomes: name + ".outcomes", group: name, setup: checker.Setup{Canary: secret},
 	}
 	options.Keys = []simulator.Key{{Value: secret}}
@@ -117,9 +131,18 @@ func newWorld(t *testing.T, cluster *kafkatest.Cluster, partitions int, options 
 			t.Fatal(err)
 		}
 	}
-	cluster.CreateTopic(w.requests, partitions, nil)
-	cluster.CreateTopic(w.outcomes, partitions, outcomeSettings())
+	create(w.requests, partitions, nil)
+	create(w.outcomes, partitions, outcomeSettings())
 	return w
+}
+
+// lowerLane makes another request topic, of less priority than all so far.
+func (w *world) lowerLane() (topic string) {
+	w.t.Helper()
+	topic = fmt.Sprintf("%s-%d", w.requests, len(w.lower)+1)
+	w.create(topic, w.parts, nil)
+	w.lower = append(w.lower, topic)
+	return topic
 }
 
 // outcomeSettings are those that README.md asks for.
@@ -129,7 +152,7 @@ func outcomeSettings() map[string]string {
 
 // replica is one running worker process.
 type replica struct {
-	t       *testing.T
+	t       testing.TB
 	name    string
 	cmd     *exec.Cmd
 	log     string // file
@@ -179,6 +202,9 @@ func (w *world) spawn(name string, flags ...string) *replica {
 		"--request-topic", w.requests, "--outcome-topic", w.outcomes, "--api-url", w.api.URL(), "--api-ca-file", w.ca,
 		"--api-key-file", w.keyFile, "--http-addr", "127.0.0.1:0", "--log-format", "json", "--log-level", level, "--session-timeout", "6s",
 		"--rate-limit", "0", "--rate-limit-total", "0"}, flags...)
+	for _, topic := range w.lower {
+		args = append(args, "--request-topic", topic)
+	}
 	w.note(r, args)
 	r.cmd = exec.Command(path, args...)
 	r.cmd.Stdout, r.cmd.Stderr = logFile, logFile
@@ -317,8 +343,8 @@ func (w *world) waitRunning(replicas ...*replica) {
 			}
 			total += n
 		}
-		if total != w.parts {
-			return fmt.Errorf("%d of %d run", total, w.parts)
+		if all := w.parts * (1 + len(w.lower)); total != all {
+			return fmt.Errorf("%d of %d run", total, all)
 		}
 		return nil
 	})

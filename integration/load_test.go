@@ -17,6 +17,7 @@ import (
 type load struct {
 	w      *world
 	client *kgo.Client
+	next   func(i int) *kgo.Record
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 	more   atomic.Int64 // to be published besides
@@ -30,7 +31,14 @@ const loadPulse = 50 * time.Millisecond
 // about an earlier message.
 func (w *world) load(perSecond int) *load {
 	w.t.Helper()
-	l := &load{w: w, client: w.client()}
+	return w.loadOf(perSecond, w.request)
+}
+
+// loadOf begins to publish so many requests a second, the i-th of which is made
+// when it is due.
+func (w *world) loadOf(perSecond int, request func(i int) *kgo.Record) *load {
+	w.t.Helper()
+	l := &load{w: w, client: w.client(), next: request}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	w.t.Cleanup(stop)
@@ -46,7 +54,7 @@ func (l *load) run(ctx context.Context, each int) {
 	defer pulse.Stop()
 	for i, until := 0, each; ; until += each + int(l.more.Swap(0)) {
 		for ; i < until; i++ {
-			l.client.Produce(context.Background(), l.request(i), func(_ *kgo.Record, err error) {
+			l.client.Produce(context.Background(), l.next(i), func(_ *kgo.Record, err error) {
 				if err != nil && !errors.Is(err, kgo.ErrClientClosed) { // a test that failed is over
 					l.w.t.Errorf("publish: %v", err)
 				}
@@ -61,13 +69,13 @@ func (l *load) run(ctx context.Context, each int) {
 	}
 }
 
-// request is the i-th request.
-func (l *load) request(i int) *kgo.Record {
+// request is the i-th request of a load.
+func (w *world) request(i int) *kgo.Record {
 	id := umid(i)
 	if i%10 == 9 {
 		id = umid(i - i%200/2)
 	}
-	r := l.w.requestsFor(id)[0]
+	r := w.requestsFor(id)[0]
 	r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: traceParent()})
 	return r
 }

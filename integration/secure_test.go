@@ -51,7 +51,7 @@ func (w *world) security(mechanism, user, password string) security {
 	return security{mechanism, user, password, w.cluster.CA(), cert, key}
 }
 
-func (s security) flags(t *testing.T) []string {
+func (s security) flags(t testing.TB) []string {
 	t.Helper()
 	flags := []string{"--kafka-tls", "--kafka-sasl-mechanism", s.mechanism, "--kafka-username", s.user}
 	dir := t.TempDir()

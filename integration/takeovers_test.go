@@ -88,7 +88,7 @@ func newRelay(t *testing.T, brokers []string, partitions int, requests int64) *r
 }
 
 // awaitLeaders waits until every partition of a new topic has a leader that knows it.
-func awaitLeaders(t *testing.T, admin *kadm.Client, topic string, partitions int) {
+func awaitLeaders(t testing.TB, admin *kadm.Client, topic string, partitions int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
