@@ -19,6 +19,7 @@ type commands struct {
 	Dev      DevCmd      `cmd:"" help:"Everything in one process, nothing to install: broker, API simulator, worker."`
 	Submit   SubmitCmd   `cmd:"" help:"Publish cancel requests from files, validated first."`
 	Outcomes OutcomesCmd `cmd:"" help:"List, count and verify outcomes."`
+	Redrive  RedriveCmd  `cmd:"" help:"Turn failed, expired or ambiguous outcomes into requests again."`
 	Simulate SimulateCmd `cmd:"" help:"The API simulator alone."`
 	Version  VersionCmd  `cmd:"" help:"Print version, commit and Go version."`
 }

@@ -54,7 +54,7 @@ func (l *List) Flush() error {
 
 // json writes the outcome as it stands in the topic.
 func (l *List) json(o *Record) error {
-	l.out.Write(safeJSON(o.Value)) //nolint:errcheck // the next write has the same error
+	l.out.Write(SafeJSON(o.Value)) //nolint:errcheck // the next write has the same error
 	return l.out.WriteByte('\n')
 }
 

@@ -28,9 +28,9 @@ func Safe(text string) string {
 
 func hidden(r rune) bool { return !unicode.IsPrint(r) }
 
-// safeJSON writes valid JSON on one line, with the same meaning: what is hidden
+// SafeJSON writes valid JSON on one line, with the same meaning: what is hidden
 // stands in a string, where it can be escaped, or is the space between tokens.
-func safeJSON(value []byte) []byte {
+func SafeJSON(value []byte) []byte {
 	if !hasHidden(value) {
 		return value
 	}
