@@ -198,6 +198,7 @@ func (s *session) take(rec *worker.Record) error {
 	}
 	it := s.tracker.take(id)
 	job := s.part.Begin(rec)
+	s.tracker.runs(it, job)
 	s.checkKey(rec, job)
 	if s.lease.want(id.Offset) {
 		s.c.requestCommit()

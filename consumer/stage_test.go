@@ -89,7 +89,7 @@ func (s *stage) consumer(caller callerFunc) *replica {
 	client := &kafka.Client{Addr: kafka.TCP(s.addr), Transport: transport}
 	r := &replica{s: s, log: &syncBuffer{}, metrics: metrics.New()}
 	handler := &worker.Handler{
-		Caller: caller, Admission: admission.New(admission.Config{}), Hasher: dedupe.NewHasher(), Metrics: r.metrics, Recent: &status.Recent{},
+		Caller: caller, Admission: admission.New(admission.Config{}), Hasher: dedupe.NewHasher(), Metrics: r.metrics, Recent: &status.Recent{}, Tally: status.NewTally(),
 		Retry: worker.RetryPolicy{Initial: 10 * time.Millisecond, MaxInterval: time.Second, MaxElapsed: time.Hour},
 	}
 	r.Consumer = New(Config{

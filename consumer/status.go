@@ -92,8 +92,17 @@ func (h *hold) report(s *status.Status) status.Partition {
 	p.Watermark, p.End = session.tracker.progress().watermark, session.end.Load()
 	p.Lag = max(p.End-p.Watermark, 0)
 	p.InHand, p.Paused, p.Dedupe = session.tracker.inHand(), session.part.Paused(), session.part.Index.Len()
-	if stamp, offset, ok := session.tracker.oldest(); ok && (s.Oldest == nil || stamp.Before(s.Oldest.Timestamp)) {
-		s.Oldest = &status.Oldest{Topic: h.tp.topic, Partition: h.tp.partition, Offset: offset, Timestamp: stamp}
+	id, job, ok := session.tracker.oldest()
+	if !ok {
+		return p
+	}
+	stamp := time.UnixMilli(id.Timestamp)
+	p.Oldest = &stamp
+	if s.Oldest == nil || stamp.Before(s.Oldest.Timestamp) {
+		s.Oldest = &status.Oldest{Topic: h.tp.topic, Partition: h.tp.partition, Offset: id.Offset, Timestamp: stamp}
+		if job != nil {
+			s.Oldest.SubAccountID, s.Oldest.WaitsFor = job.SubAccountID(), job.Stage()
+		}
 	}
 	return p
 }

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"sync"
-	"time"
 
 	"smscancel/worker"
 )
@@ -27,6 +26,7 @@ type tracker struct {
 // item is one record between take and the watermark.
 type item struct {
 	id     worker.RecordID
+	job    *worker.Job // nil when skipped or done
 	done   bool
 	ledger int64 // its outcome stands at this ledger offset or beyond
 }
@@ -90,7 +90,7 @@ func (t *tracker) add(it *item) *item {
 func (t *tracker) finish(it *item) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	it.done = true
+	it.done, it.job = true, nil
 	n := 0
 	for n < len(t.items) && t.items[n].done {
 		t.last, t.took = t.items[n].id, true
@@ -130,14 +130,21 @@ func (t *tracker) progress() progress {
 	return p
 }
 
-// oldest is the timestamp of the oldest record without an outcome.
-func (t *tracker) oldest() (time.Time, int64, bool) {
+// runs notes which job handles a record.
+func (t *tracker) runs(it *item, job *worker.Job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	it.job = job
+}
+
+// oldest is the oldest record without an outcome, with its job if that runs.
+func (t *tracker) oldest() (worker.RecordID, *worker.Job, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.items) == 0 {
-		return time.Time{}, 0, false
+		return worker.RecordID{}, nil, false
 	}
-	return time.UnixMilli(t.items[0].id.Timestamp), t.items[0].id.Offset, true
+	return t.items[0].id, t.items[0].job, true
 }
 
 // inHand is the number of records taken and not finished; done ones that wait

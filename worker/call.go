@@ -127,7 +127,9 @@ func (j *Job) admit(ctx context.Context) (l leave, again bool, err error) {
 		stop()
 		return leave{}, true, nil
 	}
+	j.at(stageLedger)
 	if err = j.p.Permit.Wait(watched, j.base.Record.Offset); err == nil {
+		j.at(stageAdmission)
 		l.Pass, err = j.p.Admission.Wait(watched, j.ticket())
 		j.held += l.Held
 	}
@@ -171,6 +173,7 @@ func (j *Job) ticket() admission.Ticket {
 // shut means that after it only probes go out.
 func (j *Job) attempt(work context.Context, l leave) (v Verdict, shut bool, err error) {
 	defer l.end()
+	j.at(stageCall)
 	started := time.Now()
 	m := j.p.Metrics
 	m.InFlight.Inc()

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"smscancel/worker/dedupe"
@@ -20,6 +21,7 @@ type Job struct {
 	taken     time.Time
 	inLine    time.Duration // paused by the operator while it waited in line
 
+	stage    atomic.Uint32
 	open     bool // a call may have taken effect without its answer reaching us
 	attempts int
 	first    time.Time     // of the first attempt
@@ -62,6 +64,7 @@ func (j *Job) Run(admit, work context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	j.at(stageOutcome)
 	return j.settle(work, o)
 }
 
@@ -143,6 +146,7 @@ func (j *Job) settle(work context.Context, o *Outcome) (int64, error) {
 	}
 	j.remember(o, offset, now)
 	j.p.Metrics.Outcome(string(o.Status), string(kind(o.Error)), time.Since(j.timestamp))
+	j.p.Tally.Add(string(o.Status), o.CampaignID, o.Ambiguous)
 	j.log(o)
 	return offset, nil
 }

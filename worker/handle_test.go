@@ -98,7 +98,7 @@ func newBench(t *testing.T, caller callerFunc) *bench {
 	b := &bench{ledger: &ledgerStub{}, admit: t.Context(), work: t.Context()}
 	b.Partition = &Partition{
 		Handler: &Handler{
-			Caller: caller, Admission: a, Hasher: dedupe.NewHasher(), Metrics: metrics.New(), Recent: &status.Recent{},
+			Caller: caller, Admission: a, Hasher: dedupe.NewHasher(), Metrics: metrics.New(), Recent: &status.Recent{}, Tally: status.NewTally(),
 			Retry: RetryPolicy{Initial: 500 * time.Millisecond, MaxInterval: 30 * time.Second, MaxElapsed: 15 * time.Minute},
 		},
 		ClusterID: "c", Topic: "requests", Ledger: b.ledger, Permit: permitAll{}, Index: dedupe.NewIndex(time.Hour), Inherited: -1,
@@ -107,15 +107,20 @@ func newBench(t *testing.T, caller callerFunc) *bench {
 	return b
 }
 
-// send begins a request and runs it in the background.
-func (b *bench) send(fields map[string]any) <-chan *Outcome {
+// begin takes a request in hand.
+func (b *bench) begin(fields map[string]any) *Job {
 	if _, ok := fields["subAccountId"]; !ok {
 		fields["subAccountId"] = "sub-1"
 	}
 	value, _ := json.Marshal(fields)
 	rec := &Record{Topic: "requests", Offset: b.next, Timestamp: time.Now(), Value: value}
 	b.next++
-	job := b.Begin(rec)
+	return b.Begin(rec)
+}
+
+// send begins a request and runs it in the background.
+func (b *bench) send(fields map[string]any) <-chan *Outcome {
+	job := b.begin(fields)
 	done := make(chan *Outcome, 1)
 	go func() {
 		defer close(done)

@@ -27,6 +27,7 @@ func (j *Job) waitTurn(ctx context.Context) (*Outcome, error) {
 		}
 		return j.turn.Wait(ctx)
 	}
+	j.at(stageDuplicate)
 	waiting := j.p.Metrics.Waiting.WithLabelValues("duplicate")
 	waiting.Inc()
 	defer waiting.Dec()
@@ -58,6 +59,7 @@ func (j *Job) standStill(ctx context.Context) (time.Duration, error) {
 	if err := j.p.Policy.Judge(j.subject()); !errors.Is(err, policy.ErrPaused) {
 		return 0, err
 	}
+	j.at(stagePause)
 	j.p.paused.Add(1)
 	defer j.p.paused.Add(-1)
 	return j.p.Policy.Wait(ctx, j.subject())
@@ -87,6 +89,7 @@ func (j *Job) sleep(ctx context.Context, d time.Duration) (left time.Duration, e
 	if judgement != nil {
 		return d, nil
 	}
+	j.at(stageRetry)
 	waiting := j.p.Metrics.Waiting.WithLabelValues("retry")
 	waiting.Inc()
 	defer waiting.Dec()

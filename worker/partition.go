@@ -89,6 +89,7 @@ type Handler struct {
 	Hasher    *dedupe.Hasher
 	Metrics   *metrics.Metrics
 	Recent    *status.Recent
+	Tally     *status.Tally
 	Log       zerolog.Logger
 
 	mu      sync.Mutex

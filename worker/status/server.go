@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Server serves /healthz, /readyz, /metrics and /api/status.
+// Server serves the page, /api/status and /api/events, /healthz, /readyz and /metrics.
 type Server struct {
 	server   http.Server
 	listener net.Listener
@@ -28,6 +28,9 @@ func Listen(addr string, metrics *prometheus.Registry, snapshot func() Status) (
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, snapshot()) })
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { write(w, snapshot()) })
 	collect := promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})
+	pages := &feed{snapshot: snapshot}
+	mux.HandleFunc("GET /api/events", pages.serve)
+	servePage(mux)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		snapshot() // refreshes the gauges that are counted when asked for
 		collect.ServeHTTP(w, r)
@@ -64,7 +67,10 @@ func secured(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		next.ServeHTTP(w, r)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 // Status is the answer of /api/status. It speaks for one replica only.
 type Status struct {
+	Time        time.Time    `json:"time"` // when it was so
 	Instance    string       `json:"instance"`
 	Version     string       `json:"version"`
 	Ready       bool         `json:"ready"`
@@ -21,6 +22,7 @@ type Status struct {
 	Destination Door         `json:"destination"`
 	SubAccounts []SubAccount `json:"subAccounts"`
 	Operator    Operator     `json:"operator"`
+	Outcomes    Outcomes     `json:"outcomes"`
 	Replay      *Replay      `json:"replay,omitempty"` // while a takeover reads its ledger
 	Oldest      *Oldest      `json:"oldest,omitempty"`
 	Errors      []Error      `json:"errors"` // newest first
@@ -28,18 +30,19 @@ type Status struct {
 
 // Partition is a request partition of this replica.
 type Partition struct {
-	Topic     string    `json:"topic"`
-	Partition int       `json:"partition"`
-	State     string    `json:"state"` // takeover, running, draining, waiting
-	Reason    string    `json:"reason,omitempty"`
-	Since     time.Time `json:"since"`
-	Watermark int64     `json:"watermark"`
-	End       int64     `json:"end"`
-	Lag       int64     `json:"lag"`    // records between watermark and end
-	InHand    int       `json:"inHand"` // records without an outcome yet
-	Dedupe    int       `json:"dedupe"` // settled messages remembered
-	Epoch     int16     `json:"epoch"`  // of the fence
-	Paused    int       `json:"paused"` // of those in hand: held back by the operator
+	Topic     string     `json:"topic"`
+	Partition int        `json:"partition"`
+	State     string     `json:"state"` // takeover, running, draining, waiting
+	Reason    string     `json:"reason,omitempty"`
+	Since     time.Time  `json:"since"`
+	Watermark int64      `json:"watermark"`
+	End       int64      `json:"end"`
+	Lag       int64      `json:"lag"`              // records between watermark and end
+	Oldest    *time.Time `json:"oldest,omitempty"` // timestamp of the oldest of those in hand
+	InHand    int        `json:"inHand"`           // records without an outcome yet
+	Dedupe    int        `json:"dedupe"`           // settled messages remembered
+	Epoch     int16      `json:"epoch"`            // of the fence
+	Paused    int        `json:"paused"`           // of those in hand: held back by the operator
 
 	FetchStopped string `json:"fetchStopped,omitempty"` // why nothing is fetched, though all is well
 }
@@ -105,6 +108,11 @@ type Oldest struct {
 	Partition int       `json:"partition"`
 	Offset    int64     `json:"offset"`
 	Timestamp time.Time `json:"timestamp"`
+
+	SubAccountID string `json:"subAccountId,omitempty"`
+	// WaitsFor is turn, duplicate, pause, ledger, call, retry or outcome; in place
+	// of its call's admission the state that holds that back, or limit.
+	WaitsFor string `json:"waitsFor,omitempty"`
 }
 
 // Error is a recent error, of the API or of the worker's surroundings.

@@ -31,11 +31,14 @@ func (p *Process) reportLimits(s *status.Status) {
 	}
 }
 
-const pause = "pause"
+const (
+	open  = "open"
+	pause = "pause"
+)
 
 func (p *Process) door(subAccountID string, d admission.Door) status.Door {
 	shown := status.Door{
-		RateUsed: d.RateUsed, RateAllowed: d.RateAllowed, State: "open", Reason: said(d.Detail),
+		RateUsed: d.RateUsed, RateAllowed: d.RateAllowed, State: open, Reason: said(d.Detail),
 		Since: unlessZero(d.Since), NextProbe: unlessZero(d.NextProbe), PausedUntil: unlessZero(d.PausedUntil),
 	}
 	if !d.PausedUntil.IsZero() {
@@ -47,6 +50,25 @@ func (p *Process) door(subAccountID string, d admission.Door) status.Door {
 		p.metrics.Hold.WithLabelValues(subAccountID, shown.State).Set(1)
 	}
 	return shown
+}
+
+// explain tells what keeps the oldest request from its call.
+func explain(s *status.Status) {
+	if s.Oldest == nil || s.Oldest.WaitsFor != worker.WaitsForAdmission {
+		return
+	}
+	s.Oldest.WaitsFor = "limit or slot"
+	doors := []status.Door{s.Destination}
+	for _, sub := range s.SubAccounts {
+		if sub.SubAccountID == s.Oldest.SubAccountID {
+			doors = append(doors, sub.Door)
+		}
+	}
+	for _, d := range doors {
+		if d.State != open {
+			s.Oldest.WaitsFor = d.State
+		}
+	}
 }
 
 // said is what the API said when it refused.

@@ -73,6 +73,7 @@ type Process struct {
 	api       *api.Client
 	metrics   *metrics.Metrics
 	recent    *status.Recent
+	tally     *status.Tally
 	admission *admission.Admission
 	policy    *policy.Policy
 	handler   *worker.Handler
@@ -86,7 +87,7 @@ type Process struct {
 // New makes a worker that Run starts.
 func New(cfg Config, log zerolog.Logger) (*Process, error) {
 	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
-	p := &Process{cfg: cfg, metrics: metrics.New(), recent: &status.Recent{}, waiting: "starting"}
+	p := &Process{cfg: cfg, metrics: metrics.New(), recent: &status.Recent{}, tally: status.NewTally(), waiting: "starting"}
 	p.log = log.With().Str("instance", cfg.Instance).Logger()
 	var err error
 	p.api, err = api.New(api.Config{
@@ -151,7 +152,7 @@ func (p *Process) wire() {
 			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
 		},
 		AuthHold: p.cfg.AuthHold,
-		Hasher:   dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Log: p.log,
+		Hasher:   dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Tally: p.tally, Log: p.log,
 	}
 }
 
@@ -239,7 +240,7 @@ func (p *Process) waitFor(err error) {
 
 // Status is the answer of /api/status; it also refreshes the gauges.
 func (p *Process) Status() status.Status {
-	s := status.Status{Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, Errors: p.recent.List()}
+	s := status.Status{Time: time.Now(), Outcomes: p.tally.Outcomes(), Instance: p.cfg.Instance, Version: p.cfg.Version, Partitions: []status.Partition{}, Errors: p.recent.List()}
 	p.reportLimits(&s)
 	p.reportHeld(&s)
 	p.mu.Lock()
@@ -250,6 +251,7 @@ func (p *Process) Status() status.Status {
 		return s
 	}
 	c.Report(&s)
+	explain(&s)
 	return s
 }
 
