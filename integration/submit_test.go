@@ -112,7 +112,14 @@ func TestAKilledSubmissionGoesOnBehindWhatWasAcknowledged(t *testing.T) {
 	if err := killed.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = killed.cmd.Wait(); close(ended) }()
 	w.eventually("a batch in the journal", func() error {
+		select {
+		case <-ended:
+			t.Fatalf("it ended before it could be killed:\n%s", killed.output.String())
+		default:
+		}
 		journals, _ := filepath.Glob(filepath.Join(w.dir, "state", "*.journal"))
 		for _, path := range journals {
 			if content, _ := os.ReadFile(path); bytes.Count(content, []byte("\n")) >= 2 {
@@ -122,7 +129,7 @@ func TestAKilledSubmissionGoesOnBehindWhatWasAcknowledged(t *testing.T) {
 		return errNotYet
 	})
 	_ = killed.cmd.Process.Kill()
-	_ = killed.cmd.Wait()
+	<-ended
 	if killed.cmd.ProcessState.Exited() {
 		t.Fatalf("it had ended before it could be killed:\n%s", killed.output.String())
 	}

@@ -103,11 +103,16 @@ func (r *Requests) open(ctx context.Context) error {
 // identify gets a producer id. A cluster older than Kafka 3 wants a permission
 // for it that writers may not have: then a resent batch may stand there twice.
 func (r *Requests) identify(ctx context.Context) (err error) {
-	r.pid, r.epoch, err = newProducerID(ctx, r.client)
-	if errors.Is(err, kafka.ClusterAuthorizationFailed) {
-		r.pid, r.epoch, err = -1, -1, nil
+	for {
+		r.pid, r.epoch, err = newProducerID(ctx, r.client)
+		if errors.Is(err, kafka.ClusterAuthorizationFailed) {
+			r.pid, r.epoch, err = -1, -1, nil
+		}
+		var code kafka.Error // such as 14, from a broker that has just started
+		if !errors.As(err, &code) || !passes(err) || worker.Sleep(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // Publish sends requests and returns where they stand when all are durable. With

@@ -10,6 +10,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"smscancel/worker"
 )
@@ -124,6 +126,20 @@ func TestABatchOfRequestsTooLargeIsSplit(t *testing.T) {
 	}
 	if n := len(b.values(0)); n != 202 {
 		t.Errorf("%d records, want 202", n)
+	}
+}
+
+// Fault: the broker has just started and has no producer id to give yet, or gives
+// none to this user. Promise: requests are published.
+func TestAProducerIDThatIsNotToBeHadYetIsAskedForAgain(t *testing.T) {
+	b := newBench(t, 1, nil)
+	b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Count: 3, Err: kerr.CoordinatorLoadInProgress},
+		kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Count: 1, Err: kerr.ClusterAuthorizationFailed})
+	if _, err := NewRequests(b.Client, outcomeTopic).Publish(b.context(), requests(2)...); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.values(0)); n != 2 {
+		t.Errorf("%d records, want 2", n)
 	}
 }
 

@@ -39,7 +39,7 @@ func (l *Ledger) CheckTopic(ctx context.Context, window time.Duration, requestTo
 	}
 	found.checkDurability(l.Topic, outcomes, window)
 	found.checkAdvice(l.Topic, outcomes)
-	found.checkReplication(l.Topic, outcomes, l.replication(ctx))
+	found.checkReplication(l.Topic, "outcomes", outcomes, replication(ctx, l.Client, l.Topic))
 	for _, topic := range requestTopics {
 		found.checkRequestRetention(topic, configs[topic], l.Topic, outcomes)
 	}
@@ -76,15 +76,15 @@ func (s *Settings) checkAdvice(topic string, c config) {
 	}
 }
 
-func (s *Settings) checkReplication(topic string, c config, replicas int) {
+func (s *Settings) checkReplication(topic, what string, c config, replicas int) {
 	if replicas < 3 {
 		return
 	}
 	if n := c.number("min.insync.replicas"); n >= 0 && n < 2 {
-		s.warn("topic %s has %d replicas and min.insync.replicas=%d: one lost broker can lose outcomes; set it to 2", topic, replicas, n)
+		s.warn("topic %s has %d replicas and min.insync.replicas=%d: one lost broker can lose %s; set it to 2", topic, replicas, n, what)
 	}
 	if c["unclean.leader.election.enable"] == "true" {
-		s.warn("topic %s has unclean.leader.election.enable=true: an election can lose outcomes; set it to false", topic)
+		s.warn("topic %s has unclean.leader.election.enable=true: an election can lose %s; set it to false", topic, what)
 	}
 }
 
@@ -158,9 +158,9 @@ func (l *Ledger) describe(ctx context.Context, topics []string) (map[string]conf
 	return configs, nil
 }
 
-// replication is the smallest replica count of the outcome topic; 0 if unknown.
-func (l *Ledger) replication(ctx context.Context) int {
-	res, err := l.Client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{l.Topic}})
+// replication is the smallest replica count of a topic; 0 if unknown.
+func replication(ctx context.Context, client *kafka.Client, topic string) int {
+	res, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return 0
 	}

@@ -82,7 +82,7 @@ func TestReplicatedTopicIsAdvisedOfWhatLosesOutcomes(t *testing.T) {
 		{3, config{}, nil},
 	} {
 		var found Settings
-		found.checkReplication("o", c.settings, c.replicas)
+		found.checkReplication("o", "outcomes", c.settings, c.replicas)
 		matches(t, "warning", found.Warnings, c.want)
 	}
 }

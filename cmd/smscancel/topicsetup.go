@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"smscancel/cmd/smscancel/process"
+	"smscancel/consumer/records"
+	"smscancel/producer"
+	"smscancel/worker"
+	"smscancel/worker/status"
+)
+
+// TopicsCmd is `smscancel topics`.
+type TopicsCmd struct {
+	KafkaFlags `embed:""`
+	TopicFlags `embed:""`
+
+	Partitions        option[int]           `default:"0" placeholder:"N" help:"Partitions of request topics [12 for a new one]."`
+	OutcomePartitions option[int]           `default:"0" placeholder:"N" help:"Partitions of the outcome topic, for its whole life [12 for a new one]."`
+	Replication       option[int]           `default:"0" placeholder:"N" help:"Replicas [3, or one for each broker if there are fewer]."`
+	Retention         option[time.Duration] `default:"168h" placeholder:"DURATION" help:"How long a new request topic keeps requests [${default}]."`
+	OutcomeRetention  option[time.Duration] `default:"336h" placeholder:"DURATION" help:"How long a new outcome topic keeps outcomes [${default}]."`
+	DedupeWindow      option[time.Duration] `default:"24h" placeholder:"DURATION" help:"That of the workers, which outcomes must outlast [${default}]."`
+	DryRun            bool                  `help:"Create nothing: say what would be."`
+	Config            string                `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+}
+
+// Help is shown below the flags.
+func (*TopicsCmd) Help() string {
+	return `Creates the topics that are missing and verifies those that are there, which it
+never changes. Exit code 0: a worker can start. 1: it cannot, or nothing could be said.
+
+Examples:
+  smscancel topics --brokers kafka1:9092 --dry-run
+  smscancel topics --brokers kafka1:9092 --partitions 24 --replication 3`
+}
+
+// newPartitions are those of a topic that is created: enough for some replicas.
+const newPartitions = 12
+
+// Run creates and verifies the topics.
+func (c *TopicsCmd) Run(ctx context.Context, env environment) error {
+	var mistakes usageError
+	cluster := c.values(&mistakes)
+	if len(mistakes) > 0 {
+		return mistakes
+	}
+	client, disconnect := cluster.Client("smscancel-topics", append(c.RequestTopic, c.OutcomeTopic)...)
+	defer disconnect()
+	ctx, cancel := context.WithTimeout(ctx, process.IOTimeout)
+	defer cancel()
+	s := &topicSetup{TopicsCmd: c, client: client, out: env.stdout}
+	err := s.run(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(c.Brokers, ", "), explainedTopics(err))
+	}
+	if s.fatal > 0 {
+		return fmt.Errorf("%d settings break the guarantees: no worker starts with them", s.fatal)
+	}
+	return nil
+}
+
+// check notes the mistakes that can be found although others were found before.
+func (c *TopicsCmd) check(mistakes *usageError) { c.values(mistakes) }
+
+func (c *TopicsCmd) values(mistakes *usageError) process.Cluster {
+	cluster := c.cluster(mistakes)
+	c.checkTopics(mistakes)
+	for flag, n := range map[string]int{"partitions": c.Partitions.value, "outcome-partitions": c.OutcomePartitions.value, "replication": c.Replication.value} {
+		mistakes.want(n >= 0, flag, n, "it must be 0 (as usual) or more")
+	}
+	for _, d := range []struct {
+		flag  string
+		given option[time.Duration]
+	}{{"retention", c.Retention}, {"outcome-retention", c.OutcomeRetention}, {"dedupe-window", c.DedupeWindow}} {
+		mistakes.want(d.given.err != nil || d.given.value > 0, d.flag, d.given.value, "it must be above 0")
+	}
+	mistakes.want(c.OutcomeRetention.err != nil || c.DedupeWindow.err != nil || c.OutcomeRetention.value >= c.DedupeWindow.value,
+		"outcome-retention", c.OutcomeRetention.value, "it must not be less than --dedupe-window")
+	return cluster
+}
+
+// explainedTopics says what to do about an error from Kafka.
+func explainedTopics(err error) error {
+	switch {
+	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed):
+		return fmt.Errorf("%w: this user needs CREATE on the topic or the cluster; or let somebody else create it", err)
+	case errors.Is(err, kafka.InvalidReplicationFactor):
+		return fmt.Errorf("%w: there are fewer brokers than that, use a smaller --replication", err)
+	}
+	return errors.New(status.Reason(err))
+}
+
+// topicSetup is one run of the command.
+type topicSetup struct {
+	*TopicsCmd
+	client *kafka.Client
+	out    io.Writer
+	fatal  int
+}
+
+func (s *topicSetup) run(ctx context.Context) error {
+	plans := []producer.Plan{}
+	for _, topic := range s.RequestTopic {
+		plans = append(plans, producer.PlanRequests(topic, s.Partitions.value, s.Replication.value, s.Retention.value))
+	}
+	plans = append(plans, producer.PlanOutcomes(s.OutcomeTopic, s.OutcomePartitions.value, s.Replication.value, s.OutcomeRetention.value))
+	there := map[string]int{}
+	for _, plan := range plans {
+		n, err := s.ensure(ctx, plan)
+		if err != nil {
+			return err
+		}
+		there[plan.Topic] = n
+	}
+	return s.verify(ctx, there)
+}
+
+// ensure creates the topic unless it is there, and returns how many partitions it has.
+func (s *topicSetup) ensure(ctx context.Context, plan producer.Plan) (partitions int, err error) {
+	layout, err := producer.LayoutOf(ctx, s.client, plan.Topic)
+	if err != nil {
+		return 0, err
+	}
+	if layout.Partitions > 0 {
+		s.say("is there", plan.Topic, "%d partitions, %d replicas", layout.Partitions, layout.Replicas)
+		s.report(plan.Compare(layout))
+		return layout.Partitions, nil
+	}
+	if plan.Partitions == 0 {
+		plan.Partitions = newPartitions
+	}
+	plan = plan.On(layout.Brokers)
+	done := "would be created"
+	if !s.DryRun {
+		done, partitions = "created", plan.Partitions
+		if err := plan.Create(ctx, s.client); err != nil {
+			return 0, err
+		}
+	}
+	s.say(done, plan.Topic, "%d partitions, %d replicas, %s", plan.Partitions, plan.Replication, shownSettings(plan.Settings))
+	return partitions, nil
+}
+
+func shownSettings(all []producer.Setting) string {
+	var texts []string
+	for _, setting := range all {
+		texts = append(texts, setting.Name+"="+setting.Value)
+	}
+	return strings.Join(texts, " ")
+}
+
+// verify compares what is there with what the workers need.
+func (s *topicSetup) verify(ctx context.Context, there map[string]int) error {
+	ledger := ledgerOf(s.client, s.OutcomeTopic, there[s.OutcomeTopic])
+	var requests []string
+	for _, topic := range s.RequestTopic {
+		if there[topic] == 0 {
+			continue
+		}
+		requests = append(requests, topic)
+		found, err := ledger.CheckRequests(ctx, topic)
+		if err != nil {
+			return err
+		}
+		s.report(found)
+	}
+	if ledger.Partitions == 0 {
+		return nil
+	}
+	found, err := checkLedger(ctx, ledger, s.DedupeWindow.value, requests)
+	s.report(found)
+	return err
+}
+
+func ledgerOf(client *kafka.Client, topic string, partitions int) *producer.Ledger {
+	return &producer.Ledger{
+		Client: client, Records: &records.Client{Transport: client.Transport, Addr: client.Addr}, Topic: topic, Partitions: partitions,
+	}
+}
+
+// checkLedger is what a worker checks when it starts.
+func checkLedger(ctx context.Context, ledger *producer.Ledger, window time.Duration, requests []string) (producer.Settings, error) {
+	found, err := ledger.CheckTopic(ctx, window, requests)
+	if err != nil {
+		return found, err
+	}
+	err = ledger.CheckWritten(ctx)
+	if changed := (*worker.PartitionCountError)(nil); errors.As(err, &changed) {
+		found.Join(producer.Settings{Fatal: []string{changed.Error() + ": use a new outcome topic"}})
+		err = nil
+	}
+	if errors.Is(err, kafka.TopicAuthorizationFailed) {
+		found.Join(producer.Settings{Warnings: []string{"the outcomes in topic " + ledger.Topic + " may not be read: whether its partition count was changed is not known"}})
+		err = nil
+	}
+	return found, err
+}
+
+func (s *topicSetup) say(what, topic, format string, args ...any) {
+	fmt.Fprintf(s.out, "%-17s%s: %s\n", what, topic, fmt.Sprintf(format, args...))
+}
+
+func (s *topicSetup) report(found producer.Settings) {
+	for _, text := range found.Fatal {
+		fmt.Fprintf(s.out, "%-17s%s\n", "BREAKS", text)
+	}
+	for _, text := range found.Warnings {
+		fmt.Fprintf(s.out, "%-17s%s\n", "warning", text)
+	}
+	s.fatal += len(found.Fatal)
+}
