@@ -17,6 +17,7 @@ import (
 type commands struct {
 	Worker   WorkerCmd   `cmd:"" help:"Consume cancel requests, call the API, publish outcomes."`
 	Dev      DevCmd      `cmd:"" help:"Everything in one process, nothing to install: broker, API simulator, worker."`
+	Check    CheckCmd    `cmd:"" help:"Test the whole configuration against the real brokers and the real API."`
 	Topics   TopicsCmd   `cmd:"" help:"Create the topics, or verify their settings."`
 	Submit   SubmitCmd   `cmd:"" help:"Publish cancel requests from files, validated first."`
 	Outcomes OutcomesCmd `cmd:"" help:"List, count and verify outcomes."`
