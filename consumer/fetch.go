@@ -192,12 +192,12 @@ func (s *session) take(rec *worker.Record) error {
 		s.skip(id, ledger)
 		return nil
 	}
-	size := len(rec.Value)
-	if err := s.share.acquire(s.admit, size); err != nil {
+	job, size := s.part.Read(rec), len(rec.Value)
+	if err := s.share.acquire(s.admit, job.SubAccountID(), size); err != nil {
 		return err
 	}
 	it := s.tracker.take(id)
-	job := s.part.Begin(rec)
+	job.Begin()
 	s.tracker.runs(it, job)
 	s.checkKey(rec, job)
 	if s.lease.want(id.Offset) {
@@ -216,7 +216,7 @@ func (s *session) skip(id worker.RecordID, ledger int64) {
 
 func (s *session) handle(job *worker.Job, it *item, size int) {
 	defer s.jobs.Done()
-	defer s.share.release(size)
+	defer s.share.release(job.SubAccountID(), size)
 	_, err := job.Run(s.admit, s.work)
 	if err == nil {
 		s.tracker.finish(it)

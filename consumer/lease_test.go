@@ -1,10 +1,8 @@
 package consumer
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 func TestNoCallBeyondADurableLease(t *testing.T) {
@@ -122,85 +120,5 @@ func TestMetadataOfTheLongestNamesFitsABrokersLimit(t *testing.T) {
 		Last: &last{most - 1, most, 1<<32 - 1}, Ledger: most, Lease: most}
 	if text, err := m.encode(); err != nil || len(text) > maxMetadata/2 {
 		t.Errorf("%d bytes, %v", len(text), err)
-	}
-}
-
-func TestWindowIsSharedFairlyAndIsTheBackpressure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWindow(10, 1000)
-		a, b := w.join(), w.join()
-		for range 5 {
-			if err := a.acquire(t.Context(), 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		full := make(chan error, 1)
-		go func() { full <- a.acquire(t.Context(), 1) }()
-		synctest.Wait()
-		select {
-		case <-full:
-			t.Fatal("a partition went beyond its half of the window")
-		default:
-		}
-		if err := b.acquire(t.Context(), 1); err != nil { // the other is not held up
-			t.Fatal(err)
-		}
-		a.release(1)
-		if err := <-full; err != nil {
-			t.Fatal(err)
-		}
-		go func() { full <- a.acquire(t.Context(), 1) }()
-		synctest.Wait()
-		b.leave() // its share goes to those who stay
-		if err := <-full; err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-// Partitions are taken over one after another: the first may have filled the
-// window by the time the others join.
-func TestAFullWindowHoldsBackThoseWhoJoinLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWindow(10, 1000)
-		first := w.join()
-		for range 10 {
-			if err := first.acquire(t.Context(), 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		second := w.join()
-		admitted := make(chan error, 10)
-		go func() {
-			for range 5 {
-				admitted <- second.acquire(t.Context(), 1)
-			}
-		}()
-		for released := range 5 {
-			synctest.Wait()
-			// One beyond the window, so that no partition stands still, then one
-			// for each that the first lets go of.
-			if got := len(admitted); got != max(1, released) {
-				t.Fatalf("%d records admitted beside %d of the first partition, want %d", got, 10-released, max(1, released))
-			}
-			first.release(1)
-		}
-		synctest.Wait()
-		if got := len(admitted); got != 5 {
-			t.Errorf("%d records admitted to the second partition, want its half of the window", got)
-		}
-	})
-}
-
-func TestWindowAdmitsARecordLargerThanAShareAlone(t *testing.T) {
-	w := newWindow(10, 100)
-	s := w.join()
-	if err := s.acquire(t.Context(), 5000); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := s.acquire(ctx, 1); err == nil {
-		t.Error("a second record was admitted beside it")
 	}
 }

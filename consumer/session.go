@@ -54,6 +54,7 @@ type session struct {
 	unread      atomic.Pointer[trouble] // fetching fails; nil = it works
 	refused     atomic.Pointer[trouble] // commits are not acknowledged; nil = they are
 	end         atomic.Int64            // end of the request partition as last seen
+	stopped     atomic.Bool             // what is held up leaves no room to fetch more
 	drained     atomic.Bool             // no job is left, and none will come
 
 	mu      sync.Mutex
@@ -64,7 +65,7 @@ type session struct {
 // open completes s once everything that a takeover finds out is set.
 func (s *session) open() {
 	s.changed, s.wakePermit = make(chan struct{}), make(chan struct{}, 1)
-	s.share = s.c.window.join()
+	s.share = s.c.window.join(s.c.part(s.tp.topic))
 	s.work, s.stopWork = context.WithCancelCause(context.Background())
 	s.admit, s.stopAdmit = context.WithCancel(s.work)
 	s.part.Permit = s

@@ -33,10 +33,11 @@ func (c *Consumer) Report(s *status.Status) {
 	for _, h := range holds {
 		p := h.report(s)
 		m.Lag.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(float64(p.Lag))
-		m.FetchStopped.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(0)
+		stopped := 0.0
 		if p.FetchStopped != "" {
-			m.FetchStopped.WithLabelValues(p.Topic, strconv.Itoa(p.Partition)).Set(1)
+			stopped = 1
 		}
+		m.FetchStopped.WithLabelValues(p.Topic, strconv.Itoa(p.Partition), p.FetchStoppedBy).Set(stopped)
 		entries += p.Dedupe
 		if (p.Reason != "" || p.State == string(StateTakeover)) && s.Reason == "" {
 			s.Reason = fmt.Sprintf("partition %s/%d: %s %s", p.Topic, p.Partition, p.State, p.Reason)
@@ -86,7 +87,8 @@ func (h *hold) report(s *status.Status) status.Partition {
 		return p
 	}
 	if p.State == string(StateRunning) {
-		p.Reason, p.FetchStopped = session.unwell(), session.fetchStopped()
+		stop := session.fetchStopped()
+		p.Reason, p.FetchStopped, p.FetchStoppedBy = session.unwell(), stop.reason, stop.subAccount
 	}
 	_, p.Epoch = session.ledger.Identity()
 	p.Watermark, p.End = session.tracker.progress().watermark, session.end.Load()

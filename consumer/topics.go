@@ -65,6 +65,15 @@ func (c *Consumer) readPartitions(ctx context.Context) error {
 	return err
 }
 
+// part is what a partition of a topic has of what the lanes share evenly, and the
+// partitions of a lane; 0 while it is not known how many those are.
+func (c *Consumer) part(topic string) float64 {
+	if known := c.partitions.Load(); known != nil && len((*known)[topic]) > 0 {
+		return 1 / float64(len(c.Topics)*len((*known)[topic]))
+	}
+	return 0
+}
+
 func (c *Consumer) findPartitions(ctx context.Context) (map[string][]int, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()

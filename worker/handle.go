@@ -10,7 +10,7 @@ import (
 	"smscancel/worker/policy"
 )
 
-// Job is one record in hand. It keeps nothing of the record's bytes.
+// Job is one record, read and then taken in hand. It keeps nothing of the record's bytes.
 type Job struct {
 	p         *Partition
 	base      *Outcome // everything but the result; complete for a rejected record
@@ -28,11 +28,9 @@ type Job struct {
 	held     time.Duration // behind a hold of the key
 }
 
-// Begin takes a record in hand. Call it in the order of offsets: the order in
-// which the records of one message are handled is fixed here.
-func (p *Partition) Begin(rec *Record) *Job {
-	j := &Job{p: p, timestamp: rec.Timestamp, taken: p.arrive(), open: rec.Offset <= p.Inherited}
-	p.Metrics.Requests.WithLabelValues(rec.Topic).Inc()
+// Read reads a record, and takes nothing in hand yet.
+func (p *Partition) Read(rec *Record) *Job {
+	j := &Job{p: p, timestamp: rec.Timestamp}
 	req, err := p.Parser.Parse(rec)
 	var rejection *Rejection
 	if errors.As(err, &rejection) {
@@ -41,9 +39,19 @@ func (p *Partition) Begin(rec *Record) *Job {
 	}
 	j.base = NewOutcome(rec, req, p.ClusterID)
 	j.request = req
-	j.key = dedupe.Key128(p.Hasher, req.Target.Identity())
-	j.turn = p.claims.Enter(j.key, req.Force)
 	return j
+}
+
+// Begin takes the record in hand. Call it in the order of offsets: the order in
+// which the records of one message are handled is fixed here.
+func (j *Job) Begin() {
+	p := j.p
+	j.taken, j.open = p.arrive(), j.base.Record.Offset <= p.Inherited
+	p.Metrics.Requests.WithLabelValues(j.base.Source.Topic).Inc()
+	if j.request != nil {
+		j.key = dedupe.Key128(p.Hasher, j.request.Target.Identity())
+		j.turn = p.claims.Enter(j.key, j.request.Force)
+	}
 }
 
 // Key is the record key that the request should have; false for a rejected record.

@@ -107,6 +107,13 @@ func newBench(t *testing.T, caller callerFunc) *bench {
 	return b
 }
 
+// take reads a record and takes it in hand.
+func (b *bench) take(rec *Record) *Job {
+	j := b.Read(rec)
+	j.Begin()
+	return j
+}
+
 // begin takes a request in hand.
 func (b *bench) begin(fields map[string]any) *Job {
 	if _, ok := fields["subAccountId"]; !ok {
@@ -115,7 +122,7 @@ func (b *bench) begin(fields map[string]any) *Job {
 	value, _ := json.Marshal(fields)
 	rec := &Record{Topic: "requests", Offset: b.next, Timestamp: time.Now(), Value: value}
 	b.next++
-	return b.Begin(rec)
+	return b.take(rec)
 }
 
 // send begins a request and runs it in the background.
@@ -390,7 +397,7 @@ func TestAHandedBackCallThatMayHaveTakenEffectIsReported(t *testing.T) {
 			b := newBench(t, func(context.Context, Target) Verdict { return c.verdict })
 			b.ledger.fail = c.ledger
 			admit, drain := context.WithCancel(t.Context())
-			job := b.Begin(&Record{Topic: "requests", Timestamp: time.Now(), Value: []byte(`{"umid":"m","subAccountId":"sub-1"}`)})
+			job := b.take(&Record{Topic: "requests", Timestamp: time.Now(), Value: []byte(`{"umid":"m","subAccountId":"sub-1"}`)})
 			done := make(chan error, 1)
 			go func() { _, err := job.Run(admit, t.Context()); done <- err }()
 			synctest.Wait()
@@ -430,8 +437,8 @@ func TestNobodyIsWokenByAnOutcomeThatWasRefused(t *testing.T) {
 		b := newBench(t, func(context.Context, Target) Verdict { calls++; return cancelled(1) })
 		b.ledger.fail = ErrFenced
 		value := []byte(`{"umid":"m","subAccountId":"sub-1"}`)
-		first := b.Begin(&Record{Topic: "requests", Timestamp: time.Now(), Value: value})
-		second := b.Begin(&Record{Topic: "requests", Offset: 1, Timestamp: time.Now(), Value: value})
+		first := b.take(&Record{Topic: "requests", Timestamp: time.Now(), Value: value})
+		second := b.take(&Record{Topic: "requests", Offset: 1, Timestamp: time.Now(), Value: value})
 		work, fail := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { _, err := second.Run(work, work); done <- err }()
@@ -453,7 +460,7 @@ func TestNobodyIsWokenByAnOutcomeThatWasRefused(t *testing.T) {
 func TestARequestExpiresAlthoughTheWallClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(context.Context, Target) Verdict { return err503 })
-		job := b.Begin(&Record{Topic: "requests", Timestamp: time.Now(), Value: []byte(`{"umid":"m","subAccountId":"sub-1","scheduledAt":"2999-01-01T00:00:00Z"}`)})
+		job := b.take(&Record{Topic: "requests", Timestamp: time.Now(), Value: []byte(`{"umid":"m","subAccountId":"sub-1","scheduledAt":"2999-01-01T00:00:00Z"}`)})
 		over, cancel := context.WithCancel(t.Context())
 		cancel() // the timer of the deadline has fired, though the clock says it is far away
 		if !job.expired(t.Context(), over) || job.expired(over, over) || job.expired(t.Context(), t.Context()) {

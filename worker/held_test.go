@@ -274,7 +274,7 @@ func TestRetryClocksStandStillBehindAPause(t *testing.T) {
 func TestABackoffGoesOnWhereThePauseStoppedIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHeldBench(t, func(context.Context, Target) Verdict { return cancelled(1) })
-		job := b.Begin(&Record{Topic: "requests", Value: []byte(`{"umid":"m","subAccountId":"sub-1"}`)})
+		job := b.take(&Record{Topic: "requests", Value: []byte(`{"umid":"m","subAccountId":"sub-1"}`)})
 		ended := make(chan time.Time, 1)
 		start := time.Now()
 		r := b.Retry.begin(start)

@@ -24,7 +24,7 @@ type WorkerFlags struct {
 	DefaultSubAccount string                `group:"API" placeholder:"ID" help:"Sub-account of requests that name none."`
 	AttemptTimeout    option[time.Duration] `group:"API" default:"10s" placeholder:"DURATION" help:"Deadline of one call [${default}]."`
 
-	Window         option[int]     `group:"Pace" default:"20000" placeholder:"N" help:"Records in hand at most, over all partitions [${default}]."`
+	Window         option[int]     `group:"Pace" default:"20000" placeholder:"N" help:"Records in hand at most, over all partitions; half of them of one sub-account [${default}]."`
 	Concurrency    option[int]     `group:"Pace" default:"1024" placeholder:"N" help:"Calls at once [${default}]."`
 	RateLimit      option[float64] `group:"Pace" default:"1800" placeholder:"N" help:"Calls per second and sub-account; 0 = no limit [${default}]."`
 	RateLimitTotal option[float64] `group:"Pace" default:"3000" placeholder:"N" help:"Calls per second in all; 0 = no limit [${default}]."`

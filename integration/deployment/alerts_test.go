@@ -34,7 +34,7 @@ var trouble = map[string]string{
 	"SmscancelBreakerOpen":     `smscancel_hold{sub_account="acme_shop",reason="breaker"} 1x40`,
 	"SmscancelKeyRefused":      `smscancel_hold{sub_account="",reason="auth"} 1x40`,
 	"SmscancelRateLimited":     `smscancel_api_calls_total{http_status="429",kind="rate_limited"} 0+30x40` + "\n" + `smscancel_api_calls_total{http_status="200",kind=""} 0+900x40`,
-	"SmscancelFetchStopped":    `smscancel_fetch_stopped{topic="t",partition="3"} 1x40`,
+	"SmscancelFetchStopped":    `smscancel_fetch_stopped{topic="t",partition="3",sub_account="acme"} 1x40`,
 	"SmscancelExpired":         `smscancel_outcomes_total{status="expired",kind=""} 0x20 1x20`,
 	"SmscancelFailures":        `smscancel_outcomes_total{status="failed",kind="server_error"} 0+10x40` + "\n" + `smscancel_outcomes_total{status="cancelled",kind=""} 0+100x40`,
 	"SmscancelRejected":        `smscancel_outcomes_total{status="rejected",kind="invalid_request"} 0x20 1x20`,

@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -20,19 +19,12 @@ func wrongCampaign(requests int, held ...Event) *Plan {
 		API: simulator.Faults{Latency: simulator.Latency{Min: 100 * time.Millisecond, Max: 500 * time.Millisecond},
 			Rates: map[string]float64{"500-after": .02, "503": .1, "hang-after": .01}},
 	}}
-	add := func(at time.Duration, n int, campaign string) {
-		id := fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n)
-		p.Requests = append(p.Requests, Request{At: at, Partition: n % 4, Key: []byte(id),
-			Value:   fmt.Appendf(nil, `{"umid":%q,"subAccountId":"acme_shop","campaignId":%q}`, id, campaign),
-			Headers: [][2]string{{"traceparent", fmt.Sprintf("00-%032x-%016x-01", n+1, n+1)}}})
-	}
 	for n := range requests {
-		add(2*time.Second, n, "wrong")
+		p.ask(2*time.Second, 0, n%4, "acme_shop", "wrong")
 	}
 	for n := range 200 {
-		add(2*time.Second+time.Duration(n)*300*time.Millisecond, requests+n, "right")
+		p.ask(2*time.Second+time.Duration(n)*300*time.Millisecond, 0, (requests+n)%4, "acme_shop", "right")
 	}
-	p.Requests = sortedByTime(p.Requests)
 	p.Events = append([]Event{{Kind: Start, Replica: 0}, {Kind: Start, Replica: 1}}, held...)
 	return p
 }

@@ -24,7 +24,7 @@ type Metrics struct {
 	InFlight       prometheus.Gauge
 	Waiting        *prometheus.GaugeVec // by reason
 	Hold           *prometheus.GaugeVec // by sub-account (empty: all) and reason
-	FetchStopped   *prometheus.GaugeVec // by topic and partition; 1 while it lasts
+	FetchStopped   *prometheus.GaugeVec // by topic, partition and sub-account; 1 while it lasts
 	Lag            *prometheus.GaugeVec // by topic and partition
 	OldestAge      prometheus.Gauge
 	DedupeEntries  prometheus.Gauge
@@ -51,7 +51,7 @@ func New() *Metrics {
 		InFlight:       gauge("smscancel_in_flight", "Calls to the API in flight."),
 		Waiting:        gauges("smscancel_waiting", "Requests in hand that wait, by what they wait for.", "reason"),
 		Hold:           gauges("smscancel_hold", "1 while a sub-account, or with an empty label all, may not call, by reason.", "sub_account", "reason"),
-		FetchStopped:   gauges("smscancel_fetch_stopped", "1 while a partition fetches nothing because requests that are held back fill its share of the window.", "topic", "partition"),
+		FetchStopped:   gauges("smscancel_fetch_stopped", "1 while a partition fetches nothing because the requests in hand of a sub-account (empty: of several) leave no room in the window.", "topic", "partition", "sub_account"),
 		Lag:            gauges("smscancel_lag_records", "Records between the watermark and the end of a request partition.", "topic", "partition"),
 		OldestAge:      gauge("smscancel_oldest_request_age_seconds", "Age of the oldest request record in hand without an outcome."),
 		DedupeEntries:  gauge("smscancel_dedupe_entries", "Settled messages remembered for duplicates."),

@@ -44,7 +44,8 @@ type Partition struct {
 	Epoch     int16      `json:"epoch"`            // of the fence
 	Paused    int        `json:"paused"`           // of those in hand: held back by the operator
 
-	FetchStopped string `json:"fetchStopped,omitempty"` // why nothing is fetched, though all is well
+	FetchStopped   string `json:"fetchStopped,omitempty"`   // why nothing is fetched, though all is well
+	FetchStoppedBy string `json:"fetchStoppedBy,omitempty"` // the sub-account whose requests leave no room
 }
 
 // SubAccount is what the limits do to one sub-account now.
@@ -58,6 +59,7 @@ type SubAccount struct {
 
 	Paused        int        `json:"paused"`                  // requests in hand that the operator holds back
 	OperatorPause *time.Time `json:"operatorPause,omitempty"` // since when the operator has paused all of it
+	FetchStopped  []string   `json:"fetchStopped,omitempty"`  // partitions that fetch nothing because its requests leave no room
 }
 
 // Door is what lets calls out: of one sub-account, or of all together.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -28,6 +29,20 @@ func (p *Process) reportLimits(s *status.Status) {
 		"budget": w.Budget, "breaker": w.Breaker, "hold": w.Hold, "pause": w.Pause, "limit": w.Limit, "slot": w.Slot,
 	} {
 		p.metrics.Waiting.WithLabelValues(reason).Set(float64(n))
+	}
+}
+
+// reportStopped names the partitions that fetch nothing at each sub-account whose
+// requests leave them no room.
+func (p *Process) reportStopped(s *status.Status) {
+	p.settings.mu.Lock()
+	live := p.settings.live
+	p.settings.mu.Unlock()
+	for _, part := range s.Partitions {
+		if part.FetchStoppedBy != "" {
+			sub := shown(s, part.FetchStoppedBy, &live)
+			sub.FetchStopped = append(sub.FetchStopped, fmt.Sprintf("%s/%d", part.Topic, part.Partition))
+		}
 	}
 }
 

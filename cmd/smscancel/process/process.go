@@ -251,6 +251,7 @@ func (p *Process) Status() status.Status {
 		return s
 	}
 	c.Report(&s)
+	p.reportStopped(&s)
 	explain(&s)
 	return s
 }

@@ -161,23 +161,27 @@ func (p *Process) reportPaused(s *status.Status, now *policy.Snapshot, live *Liv
 	}
 	for id, at := range since {
 		p.metrics.Hold.WithLabelValues(id, pause).Set(1)
-		i := slices.IndexFunc(s.SubAccounts, func(sub status.SubAccount) bool { return sub.SubAccountID == id })
-		if i < 0 {
-			i = len(s.SubAccounts)
-			s.SubAccounts = append(s.SubAccounts, status.SubAccount{SubAccountID: id, Door: status.Door{RateAllowed: live.rateOf(id), State: "open"}})
-		}
-		s.SubAccounts[i].Paused = now.Waiting[id]
+		sub := shown(s, id, live)
+		sub.Paused = now.Waiting[id]
 		if !at.IsZero() {
-			s.SubAccounts[i].OperatorPause = &at
-			if s.SubAccounts[i].State == "open" {
-				s.SubAccounts[i].State = pause
+			sub.OperatorPause = &at
+			if sub.State == "open" {
+				sub.State = pause
 			}
 		}
 	}
 	if !now.All.IsZero() {
 		p.metrics.Hold.WithLabelValues(everySubAccount, pause).Set(1)
 	}
-	slices.SortFunc(s.SubAccounts, func(a, b status.SubAccount) int { return cmp.Compare(a.SubAccountID, b.SubAccountID) })
+}
+
+// shown is a sub-account's entry in the status, made if need be.
+func shown(s *status.Status, id string, live *Live) *status.SubAccount {
+	i, found := slices.BinarySearchFunc(s.SubAccounts, id, func(sub status.SubAccount, id string) int { return cmp.Compare(sub.SubAccountID, id) })
+	if !found {
+		s.SubAccounts = slices.Insert(s.SubAccounts, i, status.SubAccount{SubAccountID: id, Door: status.Door{RateAllowed: live.rateOf(id), State: "open"}})
+	}
+	return &s.SubAccounts[i]
 }
 
 // everySubAccount is the label of smscancel_hold for a pause of everything.

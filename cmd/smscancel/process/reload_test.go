@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -162,7 +163,7 @@ func TestWhatIsPausedIsShownForEachSubAccount(t *testing.T) {
 		s := p.Status()
 		want := status.SubAccount{SubAccountID: "shop", Door: status.Door{RateAllowed: 9, State: "open"}, Paused: 3}
 		bank := s.SubAccounts[0]
-		if len(s.SubAccounts) != 2 || s.SubAccounts[1] != want || bank.RateAllowed != 4 || bank.State != "pause" || bank.OperatorPause == nil || !bank.OperatorPause.Equal(began) || s.Operator.Waiting != 3 {
+		if len(s.SubAccounts) != 2 || !reflect.DeepEqual(s.SubAccounts[1], want) || bank.RateAllowed != 4 || bank.State != "pause" || bank.OperatorPause == nil || !bank.OperatorPause.Equal(began) || s.Operator.Waiting != 3 {
 			t.Errorf("%+v, %+v", s.SubAccounts, s.Operator)
 		}
 		held, waiting := p.metric(t, "smscancel_hold"), p.metric(t, "smscancel_waiting")["pause"]
