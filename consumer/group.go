@@ -329,11 +329,7 @@ func (c *Consumer) confirmNow(ctx context.Context, tp topicPartition) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	res, err := c.Client.Heartbeat(ctx, &kafka.HeartbeatRequest{GroupID: gen.GroupID, GenerationID: gen.ID, MemberID: gen.MemberID})
-	if err == nil {
-		err = res.Error
-	}
-	if err != nil {
+	if err := Heartbeat(ctx, c.Client, gen.GroupID, gen.ID, gen.MemberID); err != nil {
 		return fmt.Errorf("confirm membership in generation %d: %w", gen.ID, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"smscancel/consumer"
 	"smscancel/consumer/records"
 	"smscancel/producer"
 	"smscancel/worker"
@@ -209,11 +210,7 @@ func (k *cluster) group(ctx context.Context) {
 	step := "group " + k.Group
 	var err error
 	k.patiently(ctx, func(ctx context.Context) error {
-		var res *kafka.HeartbeatResponse
-		res, err = k.client.Heartbeat(ctx, &kafka.HeartbeatRequest{GroupID: k.Group, GenerationID: -1, MemberID: "smscancel-check"})
-		if err == nil {
-			err = res.Error
-		}
+		err = consumer.Heartbeat(ctx, k.client, k.Group, -1, "smscancel-check")
 		return err
 	})
 	switch {
