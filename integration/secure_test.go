@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -114,6 +115,15 @@ func TestTheWorkerSpeaksTLSAndSASL(t *testing.T) {
 	for _, p := range w.permissions() {
 		w.cluster.Allow(kafkaUser, p.acl)
 	}
+	if code, said := w.check(secured, w.securityFlags("scram-sha-512", kafkaUser, kafkaPassword)); code != 0 || strings.Contains(said, "FAILED") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	if code, said := w.check(secured, w.securityFlags("scram-sha-512", kafkaUser, "canary-wrong")); code != 1 || !strings.Contains(said, "FAILED   SASL: ") || strings.Contains(said, "canary-wrong") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	if err := w.sim.Reset(); err != nil { // what check has asked for is nobody's request
+		t.Fatal(err)
+	}
 	total := 0
 	works := func(r *replica) {
 		t.Helper()
@@ -155,12 +165,39 @@ func (w *world) eachMissingPermissionNamesItself(secured []string) {
 				w.cluster.Allow(user, p.acl)
 			}
 		}
-		r := w.startAt(secured, user, w.securityFlags("scram-sha-512", user, kafkaPassword)...)
+		flags := w.securityFlags("scram-sha-512", user, kafkaPassword)
+		w.checkFails(secured, flags, needed[i].acl)
+		r := w.startAt(secured, user, flags...)
 		w.waitUnready(r, needed[i].missing...)
 		w.cluster.Allow(user, needed[i].acl)
 		w.waitReady(r)
 		r.stop()
 	}
+}
+
+// checkFails runs `check` for a user who lacks a permission: it names the step and
+// the permission to give, and nothing else fails.
+func (w *world) checkFails(secured, flags []string, acl kafka.ACLEntry) {
+	w.t.Helper()
+	step := map[kafka.ResourceType]string{kafka.ResourceTypeTopic: "topic " + acl.ResourceName, kafka.ResourceTypeGroup: "group " + w.group,
+		kafka.ResourceTypeTransactionalID: "transactional id"}[acl.ResourceType]
+	code, said := w.check(secured, flags)
+	if code != 1 || strings.Count(said, "FAILED ") != 1 || !strings.Contains(said, "FAILED   "+step+": ") || !strings.Contains(said, "allow this user ") {
+		w.t.Errorf("without %v on %s: exit code %d:\n%s", acl.Operation, step, code, said)
+	}
+}
+
+// check runs `check` with the worker's flags.
+func (w *world) check(secured, flags []string) (code int, said string) {
+	w.t.Helper()
+	path, err := plainBinary()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c := &tool{cmd: exec.Command(path, append([]string{"check", "--brokers", strings.Join(secured, ","), "--group", w.group, "--request-topic", w.requests,
+		"--outcome-topic", w.outcomes, "--api-url", w.api.URL(), "--api-ca-file", w.ca, "--api-key-file", w.keyFile, "--sub-account", "acme_shop"}, flags...)...)}
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	return w.run(c), c.output.String()
 }
 
 // wrongCredentialsNameThemselves starts workers with one of them wrong.
