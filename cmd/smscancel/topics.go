@@ -14,6 +14,7 @@ import (
 	"smscancel/consumer/records"
 	"smscancel/consumer/scan"
 	"smscancel/producer"
+	"smscancel/worker"
 )
 
 // topics is a command's way to what stands in Kafka.
@@ -77,10 +78,7 @@ func (t *topics) committed(ctx context.Context, group string, of []*scan.Topic) 
 			req.Topics[topic.Name] = append(req.Topics[topic.Name], part.Partition)
 		}
 	}
-	res, err := t.client.OffsetFetch(ctx, req)
-	if err == nil {
-		err = res.Error
-	}
+	res, err := t.offsets(ctx, req)
 	if errors.Is(err, kafka.GroupIdNotFound) {
 		return committed, nil
 	}
@@ -96,6 +94,23 @@ func (t *topics) committed(ctx context.Context, group string, of []*scan.Topic) 
 		}
 	}
 	return committed, nil
+}
+
+// offsets waits for a coordinator: a cluster that has never had a group makes its
+// topic of offsets first.
+func (t *topics) offsets(ctx context.Context, req *kafka.OffsetFetchRequest) (*kafka.OffsetFetchResponse, error) {
+	for began := time.Now(); ; {
+		res, err := t.client.OffsetFetch(ctx, req)
+		if err == nil {
+			err = res.Error
+		}
+		if code, isCode := errors.AsType[kafka.Error](err); !isCode || !code.Temporary() || time.Since(began) > process.IOTimeout {
+			return res, err
+		}
+		if err := worker.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (t *topics) trouble(err error) {

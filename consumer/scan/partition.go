@@ -16,6 +16,7 @@ const (
 	fetchBytes = 1 << 20  // of a partition
 	allBytes   = 32 << 20 // of all partitions
 	leastBytes = 64 << 10
+	chunkSize  = 500 // records
 
 	fetchWait  = 200 * time.Millisecond
 	retryPause = 100 * time.Millisecond
@@ -65,22 +66,14 @@ func (p *partition[T]) step(ctx context.Context, at *int64, out chan<- []item[T]
 	case time.Since(p.progressed) > patience:
 		return fmt.Errorf("%s/%d ends at offset %d, before it ended at %d: the log was cut, or is another one", p.Name, p.Partition, page.HighWatermark, p.To)
 	}
-	items, over, err := p.items(page)
+	over, err := p.decodePage(ctx, page, out)
 	if err != nil {
 		return fmt.Errorf("read %s/%d: %w", p.Name, p.Partition, err)
 	}
 	if *at = page.NextOffset; over {
 		*at = max(*at, p.To)
 	}
-	if len(items) == 0 {
-		return nil
-	}
-	select {
-	case out <- items:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return nil
 }
 
 // fetch holds a slot up to the end, but not while its records wait to be
@@ -100,11 +93,14 @@ func (p *partition[T]) fetch(ctx context.Context, at int64, behind bool) (*recor
 	})
 }
 
-// items decodes a page. over tells that nothing wanted can follow before the end.
-func (p *partition[T]) items(page *records.Page) (items []item[T], over bool, err error) {
+// decodePage hands the records of a page on, chunk by chunk: what a batch unpacks
+// to may be far larger than the page. over tells that nothing wanted can follow
+// before the end.
+func (p *partition[T]) decodePage(ctx context.Context, page *records.Page, out chan<- []item[T]) (over bool, err error) {
+	var chunk []item[T]
 	for batch, err := range page.Batches() {
 		if err != nil {
-			return nil, false, err
+			return false, err
 		}
 		// The broker's times only grow.
 		if over = batch.LogAppendTime && !p.Until.IsZero() && batch.MaxTimestamp >= p.Until.UnixMilli(); over {
@@ -113,16 +109,34 @@ func (p *partition[T]) items(page *records.Page) (items []item[T], over bool, er
 		for rec, err := range batch.Records() {
 			switch {
 			case err != nil:
-				return nil, false, err
+				return false, err
 			case rec.Offset >= p.To && !p.Follow, !p.wants(rec.Timestamp):
 				continue
 			}
 			if value, wanted := p.decode(p.Partition, &rec); wanted {
-				items = append(items, item[T]{rec.Timestamp, value})
+				chunk = append(chunk, item[T]{rec.Timestamp, value})
+			}
+			if len(chunk) == chunkSize {
+				if err := hand(ctx, out, chunk); err != nil {
+					return false, err
+				}
+				chunk = nil
 			}
 		}
 	}
-	return items, over, nil
+	return over, hand(ctx, out, chunk)
+}
+
+func hand[T any](ctx context.Context, out chan<- []item[T], chunk []item[T]) error {
+	if len(chunk) == 0 {
+		return nil
+	}
+	select {
+	case out <- chunk:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (t *Topic) wants(at int64) bool {

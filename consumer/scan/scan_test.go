@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,26 @@ func TestReadingEndsWhenTheVisitorHasEnough(t *testing.T) {
 	text = ""
 	require.NoError(t, Read(t.Context(), l.find(2, false, time.Time{}), even, func(v string) bool { text += v; return true }))
 	assert.Equal(t, "acxz", text, "what decode does not want is not visited")
+}
+
+// However much a page unpacks to, only a few chunks of it are decoded before they
+// are visited.
+func TestDecodingGoesAFewChunksAheadAndNoFurther(t *testing.T) {
+	l := newLog(t, 1, nil)
+	const n = 20 * chunkSize
+	var all []*kgo.Record
+	for range n {
+		all = append(all, &kgo.Record{Value: []byte("the same again and again")})
+	}
+	require.NoError(t, l.client(kgo.ProducerBatchCompression(kgo.ZstdCompression())).ProduceSync(t.Context(), all...).FirstErr())
+	var decoded atomic.Int64
+	visited := 0
+	count := func(int, *records.Record) (bool, bool) { decoded.Add(1); return true, true }
+	require.NoError(t, Read(t.Context(), l.find(1, false, time.Time{}), count, func(bool) bool {
+		visited++
+		return assert.LessOrEqual(t, decoded.Load()-int64(visited), int64(3*chunkSize))
+	}))
+	assert.Equal(t, n, visited)
 }
 
 func TestWhatRetentionTakesWhileReadingIsSaid(t *testing.T) {
