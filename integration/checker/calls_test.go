@@ -29,6 +29,23 @@ func TestATimestampInTheFutureIsNotWhenARequestCame(t *testing.T) {
 	s.expect()
 }
 
+// An owner called for the second of two requests of a message, since the first was a
+// duplicate, wrote neither outcome and died. To the next owner the second is one.
+func TestADuplicateMayHaveBeenCalledByAnOwnerThatDied(t *testing.T) {
+	s := validRun(t)
+	first, second := s.cancel(umid(80)), s.cancel(umid(80))
+	s.commit(b, untried+1, 2000)
+	s.call(b, second, refused(404, 1300), true)
+	s.pass(15 * time.Second)
+	c := owner{"host-c", b.epoch + 1}
+	s.take(c, untried+1, 2000, map[string]any{"offset": untried + 1, "producerId": pid, "epoch": b.epoch, "lease": 2000})
+	s.commit(c, untried+1, 2000)
+	s.call(c, first, refused(404, 1300))
+	s.settle(c, first, worker.StatusFailed, func(o *worker.Outcome) { failed(1, refused(404, 1300))(o); o.Ambiguous = true })
+	s.settle(c, second, worker.StatusDuplicate, copyOf(s, first))
+	s.expect()
+}
+
 // An append takes five seconds to be acknowledged. Who comes meanwhile waits for what
 // it settles, and for nothing where it came after that.
 func TestA404IsSettledWhenItsOutcomeIsAcknowledged(t *testing.T) {
@@ -66,7 +83,7 @@ func TestCallsAreNeededInOrderAndByTheOwner(t *testing.T) {
 			s.callOf(again, 0).StartedAt = s.callOf(died, 0).EndedAt
 			s.edit(a.instance, `"offset":16,"open"`, `"offset":99,"open"`)
 			s.settle(b, again, worker.StatusDuplicate, copyOf(s, died))
-		}, []Rule{Overlap, WrongDuplicate}},
+		}, []Rule{Overlap}},
 		{"a call for what is answered", func(s *scene) { s.rewrite(forced, `{"umid":%q}`, umid(0)) }, []Rule{NeedlessCall}},
 		{"a call for what an earlier owner settled", func(s *scene) { s.call(b, plain, counted(0)) }, []Rule{NeedlessCall}},
 		{"a call for what its owner settled", func(s *scene) {

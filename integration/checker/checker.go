@@ -19,6 +19,7 @@ func Check(run *Run) *Report {
 	c.checkCalls()
 	c.checkDeadlines()
 	c.checkHeld()
+	c.checkRefused()
 	c.checkHonesty()
 	c.checkMessages()
 	c.checkLeases()

@@ -2,7 +2,9 @@ package checker
 
 import (
 	"testing"
+	"time"
 
+	"smscancel/integration/simulator"
 	"smscancel/worker"
 )
 
@@ -34,5 +36,28 @@ func TestBehindAHoldARequestFailsWithAnothersRefusal(t *testing.T) {
 			})
 			s.expect(c.rules...)
 		})
+	}
+}
+
+// While a key is refused single probes go out, a quarter of a second apart at least:
+// not the calls that waited.
+func TestBesideTheProbesNoCallGoesOutWhileTheKeyIsRefused(t *testing.T) {
+	refusal := refused(401, 1200)
+	expectEach(t, []breakage{
+		{"a probe", func(s *scene) { refuse(s, refusal, 300*time.Millisecond, 500*time.Millisecond) }, nil},
+		{"a call and a probe at once", func(s *scene) { refuse(s, refusal, 20*time.Millisecond, 300*time.Millisecond) }, nil},
+		{"two calls at once", func(s *scene) { refuse(s, refusal, 20*time.Millisecond, 20*time.Millisecond) }, []Rule{Hammered}},
+		{"two calls at once, of old TLS", func(s *scene) { refuse(s, refused(426, 1014), 20*time.Millisecond, 20*time.Millisecond) }, []Rule{Hammered}},
+		{"two calls at once, of a foreign sub-account", func(s *scene) { refuse(s, refused(401, 1001), 20*time.Millisecond, 20*time.Millisecond) }, nil},
+	})
+}
+
+// refuse makes a call that is refused, and others each so long after the one before.
+func refuse(s *scene, refusal simulator.Call, after ...time.Duration) {
+	s.commit(b, untried+1, 2000)
+	for i, pause := range append([]time.Duration{0}, after...) {
+		r := s.cancel(umid(40 + i))
+		s.pass(pause).call(b, r, refusal)
+		s.settle(b, r, worker.StatusFailed, failed(1, refusal))
 	}
 }

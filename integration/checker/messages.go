@@ -65,13 +65,14 @@ func (c *check) checkOrder(h *history, i int32, o *outcome) {
 }
 
 // checkDuplicate: a duplicate is the copy of the newest outcome that answers it,
-// within the window, and made no call.
+// within the window, and its owner made no call: what one before it did that left no
+// outcome is no matter of a duplicate, whose answer admits it.
 func (c *check) checkDuplicate(h *history, i int32, o *outcome) {
 	r := &c.requests[o.request]
 	switch decoded := c.decoded(i); {
 	case r.force:
 		c.violated(WrongDuplicate, o.request, "its outcome is a duplicate, and it is to be called whatever answers")
-	case o.attempts != 0 || r.call != none:
+	case o.attempts != 0 || c.calledBy(o.request, o.session) || o.session == none && r.call != none:
 		c.violated(WrongDuplicate, o.request, "its outcome is a duplicate after %d attempts, the API saw %d calls", o.attempts, r.calls)
 	case h.notFound != none && decoded.DuplicateOf == c.idOf(h.notFound):
 		if why := c.waited(o, h.notFound); why != "" {

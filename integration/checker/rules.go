@@ -30,6 +30,7 @@ const (
 	NeedlessCall Rule = "needless call" // an outcome that its owner knew answered the request already
 	LateCall     Rule = "late call"     // a call started after the deadline of its request
 	HeldCall     Rule = "held call"     // a call started although the operator held the request back
+	Hammered     Rule = "hammered"      // calls beside single probes went out while the API refused the key
 	ForeignCall  Rule = "foreign call"  // no request asked for a call
 	ZombieCall   Rule = "zombie call"   // an owner called long after its partition had another one
 	Unowned      Rule = "unowned"       // an outcome or a call is by a process that did not own the partition
@@ -64,7 +65,7 @@ func Rules() []Rule {
 	return []Rule{
 		Lost, Second, Foreign, Unreported, StaleWriter, CommitAhead, CommitBack,
 		Contradiction, AmbiguousMissing, AmbiguousFalse, WrongAttempts, WrongRejection, EarlyExpiry, WrongWithdrawal, WrongDuplicate,
-		OutOfOrder, Overlap, NeedlessCall, LateCall, HeldCall, ForeignCall, ZombieCall, Unowned, Unleased,
+		OutOfOrder, Overlap, NeedlessCall, LateCall, HeldCall, Hammered, ForeignCall, ZombieCall, Unowned, Unleased,
 		WrongLease, LeaseShort, BadMetadata,
 		WrongPartition, WrongKey, WrongID, WrongEcho, WrongHeader, Secret,
 	}
