@@ -15,6 +15,7 @@ import (
 // costs no extra step.
 type balancer struct {
 	claims func() claims
+	saw    func(map[string][]int) // the partitions that an assignment is of; may be nil
 }
 
 // claims is what a member tells the leader at each join.
@@ -45,6 +46,9 @@ func (b *balancer) AssignGroups(members []kafka.GroupMember, partitions []kafka.
 	byTopic := map[string][]int{}
 	for _, p := range partitions {
 		byTopic[p.Topic] = append(byTopic[p.Topic], p.ID)
+	}
+	if b.saw != nil {
+		defer b.saw(byTopic) // sorted by then
 	}
 	load := map[string]int{}
 	for _, topic := range sortedKeys(byTopic) {

@@ -96,6 +96,7 @@ type Consumer struct {
 	outside  time.Time       // when the last generation ended; zero while there is one
 
 	partitions atomic.Pointer[map[string][]int] // of each request topic, for the check of keys
+	assignedOf atomic.Pointer[map[string][]int] // those that this member, as leader, assigned last
 	leaving    atomic.Bool                      // the membership may end
 	wakeCommit chan struct{}                    // capacity 1
 	ctx        context.Context

@@ -22,7 +22,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.ctx = context.WithoutCancel(ctx)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.Group, Brokers: c.Brokers, Dialer: memberDialer(c.Dialer, &c.leaving), Topics: c.Topics,
-		GroupBalancers:    []kafka.GroupBalancer{&balancer{claims: c.claims}},
+		GroupBalancers:    []kafka.GroupBalancer{&balancer{claims: c.claims, saw: c.assigns}},
 		SessionTimeout:    c.SessionTimeout,
 		HeartbeatInterval: max(min(c.SessionTimeout/30, 300*time.Millisecond), 50*time.Millisecond), // how soon a member hears of a rebalance
 		RebalanceTimeout:  c.SessionTimeout,                                                         // members rejoin at once: their sessions live outside the generation

@@ -37,14 +37,20 @@ func (c *Consumer) watchOutcomeTopic(ctx context.Context) {
 }
 
 // watchRequestTopics closes the channel it returns when a request topic has other
-// partitions than this generation knows, or none. kafka-go can watch, too, but
+// partitions than this generation was assigned of, or none. What was assigned of
+// only the leader knows; it may have been less than there was a moment later, when
+// every member read the partitions. kafka-go can watch, too, but
 // while a topic is missing it goes from one generation to the next without a pause.
 func (c *Consumer) watchRequestTopics(ctx context.Context) <-chan struct{} {
 	changed := make(chan struct{})
+	of := c.assignedOf.Swap(nil)
+	if of == nil {
+		of = c.partitions.Load()
+	}
 	go func() {
 		for worker.Sleep(ctx, checkInterval) == nil {
 			now, err := c.findPartitions(ctx)
-			if errors.Is(err, kafka.UnknownTopicOrPartition) || err == nil && !maps.EqualFunc(now, *c.partitions.Load(), slices.Equal) {
+			if errors.Is(err, kafka.UnknownTopicOrPartition) || err == nil && !maps.EqualFunc(now, *of, slices.Equal) {
 				c.Log.Info().Err(err).Msg("the partitions of the request topics have changed")
 				close(changed)
 				return
@@ -53,6 +59,9 @@ func (c *Consumer) watchRequestTopics(ctx context.Context) <-chan struct{} {
 	}()
 	return changed
 }
+
+// assigns notes what this member, as leader, assigns the group.
+func (c *Consumer) assigns(all map[string][]int) { c.assignedOf.Store(&all) }
 
 // readPartitions learns the partitions of the request topics, which the check
 // of keys needs.

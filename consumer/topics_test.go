@@ -67,3 +67,22 @@ func (s *stage) joins() <-chan time.Time {
 	})
 	return joins
 }
+
+// Fault: the leader assigned while a topic was missing, and it was there again when
+// the members read its partitions. Promise: that is noticed, and the group comes
+// together again, instead of staying without work for ever.
+func TestATopicThatWasMissingWhenPartitionsWereAssignedIsNotForgotten(t *testing.T) {
+	s := newStage(t, 1)
+	c := s.consumer(newAPI().call).Consumer
+	if err := c.readPartitions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	(&balancer{saw: c.assigns}).AssignGroups(nil, nil)
+	select {
+	case <-c.watchRequestTopics(t.Context()):
+	case <-t.Context().Done():
+	}
+	if c.assignedOf.Load() != nil {
+		t.Error("what one generation was assigned of counts for the next one, too")
+	}
+}
