@@ -220,3 +220,15 @@ func TestATopicThatDoesNotExistIsNamed(t *testing.T) {
 	assert.Equal(t, exitFailed, got.code)
 	assert.Contains(t, got.stderr, "no-such-topic")
 }
+
+// The worker writes outcomes outside of transactions: somebody else's that stays
+// open hides none of them.
+func TestAnOpenTransactionInTheOutcomeTopicHidesNothing(t *testing.T) {
+	s := newScene(t, 1, 1)
+	open := s.client(kgo.TransactionalID("tx"))
+	require.NoError(t, open.BeginTransaction())
+	require.NoError(t, open.ProduceSync(t.Context(), &kgo.Record{Topic: devOutcomeTopic, Value: []byte("{}")}).FirstErr())
+	s.settle(s.request(0, "BEHIND", ""), worker.StatusCancelled)
+	assert.Equal(t, []string{"BEHIND"}, ids(t, s.run("outcomes", "--format", "json").stdout))
+	require.NoError(t, open.EndTransaction(t.Context(), kgo.TryAbort))
+}
