@@ -80,7 +80,7 @@ func (d *delivery) explained(err error) error {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted, nothing was sent")
 	case errors.Is(err, kafka.UnknownTopicOrPartition):
-		return fmt.Errorf("%w: it is not on %s, or may not be seen: create it, or name another topic",
+		return fmt.Errorf("%w: it is not on %s, or may not be seen: create it with smscancel topics, or name another one",
 			err, strings.Join(d.Brokers, ", "))
 	case errors.Is(err, kafka.TopicAuthorizationFailed):
 		return fmt.Errorf("%w: give this user WRITE on the request topic, and with --wait READ on the outcome topic", err)

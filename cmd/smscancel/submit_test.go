@@ -197,7 +197,7 @@ func TestSubmitSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		want string
 	}{
 		"no broker":      {[]string{file, "--brokers", "127.0.0.1:1"}, exitFailed, "no broker of 127.0.0.1:1 could be used: .*connection refused: check --brokers and the --kafka flags"},
-		"no topic":       {[]string{file, "--request-topic", "nope"}, exitFailed, "topic nope: .*: it is not on 127.0.0.1:[0-9]+, or may not be seen: create it, or name another topic"},
+		"no topic":       {[]string{file, "--request-topic", "nope"}, exitFailed, "topic nope: .*: it is not on 127.0.0.1:[0-9]+, or may not be seen: create it with smscancel topics, or name another one"},
 		"no outcomes":    {[]string{file, "--outcome-topic", "nope", "--wait"}, exitFailed, "topic nope: "},
 		"row too long":   {[]string{tooLong}, exitFailed, `long.ndjson:1: value: .*\n.*1 of 1 rows are not valid`},
 		"wrong header":   {[]string{fileWith(t, "h.csv", "id,subAccountId\n")}, exitFailed, `h.csv: line 1: unknown column "id"`},

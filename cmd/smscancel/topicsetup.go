@@ -10,10 +10,9 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"smscancel/cmd/smscancel/checkup"
 	"smscancel/cmd/smscancel/process"
-	"smscancel/consumer/records"
 	"smscancel/producer"
-	"smscancel/worker"
 	"smscancel/worker/status"
 )
 
@@ -159,49 +158,15 @@ func shownSettings(all []producer.Setting) string {
 
 // verify compares what is there with what the workers need.
 func (s *topicSetup) verify(ctx context.Context, there map[string]int) error {
-	ledger := ledgerOf(s.client, s.OutcomeTopic, there[s.OutcomeTopic])
-	var requests []string
+	topics := checkup.Topics{Outcomes: s.OutcomeTopic, Partitions: there[s.OutcomeTopic], Window: s.DedupeWindow.value}
 	for _, topic := range s.RequestTopic {
-		if there[topic] == 0 {
-			continue
+		if there[topic] > 0 {
+			topics.Requests = append(topics.Requests, topic)
 		}
-		requests = append(requests, topic)
-		found, err := ledger.CheckRequests(ctx, topic)
-		if err != nil {
-			return err
-		}
-		s.report(found)
 	}
-	if ledger.Partitions == 0 {
-		return nil
-	}
-	found, err := checkLedger(ctx, ledger, s.DedupeWindow.value, requests)
+	found, err := topics.Settings(ctx, s.client)
 	s.report(found)
 	return err
-}
-
-func ledgerOf(client *kafka.Client, topic string, partitions int) *producer.Ledger {
-	return &producer.Ledger{
-		Client: client, Records: &records.Client{Transport: client.Transport, Addr: client.Addr}, Topic: topic, Partitions: partitions,
-	}
-}
-
-// checkLedger is what a worker checks when it starts.
-func checkLedger(ctx context.Context, ledger *producer.Ledger, window time.Duration, requests []string) (producer.Settings, error) {
-	found, err := ledger.CheckTopic(ctx, window, requests)
-	if err != nil {
-		return found, err
-	}
-	err = ledger.CheckWritten(ctx)
-	if changed := (*worker.PartitionCountError)(nil); errors.As(err, &changed) {
-		found.Join(producer.Settings{Fatal: []string{changed.Error() + ": use a new outcome topic"}})
-		err = nil
-	}
-	if errors.Is(err, kafka.TopicAuthorizationFailed) {
-		found.Join(producer.Settings{Warnings: []string{"the outcomes in topic " + ledger.Topic + " may not be read: whether its partition count was changed is not known"}})
-		err = nil
-	}
-	return found, err
 }
 
 func (s *topicSetup) say(what, topic, format string, args ...any) {

@@ -157,40 +157,22 @@ func (k *cluster) allow(topic string) string {
 	return "allow this user " + operations + " on topic " + topic
 }
 
-// settings are judged as a worker does when it starts.
+// settings are judged as far as the topics are there.
 func (k *cluster) settings(ctx context.Context, there map[string]int) {
 	ctx, cancel := context.WithTimeout(ctx, 6*k.Timeout)
 	defer cancel()
-	ledger := &producer.Ledger{Client: k.client, Records: k.records, Topic: k.OutcomeTopic, Partitions: there[k.OutcomeTopic]}
-	var requests []string
-	var found producer.Settings
+	topics := Topics{Outcomes: k.OutcomeTopic, Partitions: there[k.OutcomeTopic], Window: k.DedupeWindow}
 	for _, topic := range k.RequestTopics {
-		if there[topic] == 0 {
-			continue
+		if there[topic] > 0 {
+			topics.Requests = append(topics.Requests, topic)
 		}
-		requests = append(requests, topic)
-		s, err := ledger.CheckRequests(ctx, topic)
-		if err != nil {
-			k.fail("settings", status.Reason(err), "try again: the brokers answered the steps before")
-			return
-		}
-		found.Join(s)
 	}
-	if ledger.Partitions > 0 {
-		s, err := ledger.CheckTopic(ctx, k.DedupeWindow, requests)
-		if err == nil {
-			err = ledger.CheckWritten(ctx)
-		}
-		if changed := (*worker.PartitionCountError)(nil); errors.As(err, &changed) {
-			s.Fatal, err = append(s.Fatal, changed.Error()), nil
-		}
-		if err != nil {
-			k.fail("settings", status.Reason(err), "try again: the brokers answered the steps before")
-			return
-		}
-		found.Join(s)
+	found, err := topics.Settings(ctx, k.client)
+	if err != nil {
+		k.fail("settings", status.Reason(err), "try again: the brokers answered the steps before")
+		return
 	}
-	k.judge(found, len(requests) > 0 || ledger.Partitions > 0)
+	k.judge(found, len(topics.Requests) > 0 || topics.Partitions > 0)
 }
 
 func (k *cluster) judge(found producer.Settings, any bool) {
