@@ -263,6 +263,7 @@ func TestAGrantAtTheInstantOfCancellationIsGivenBack(t *testing.T) {
 }
 
 func TestRandomCancellationsLeakNothing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{Concurrency: 5, RatePerSubAccount: 200, RateTotal: 300})
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -294,6 +295,7 @@ func TestRandomCancellationsLeakNothing(t *testing.T) {
 }
 
 func TestMemoryIsBoundedByActiveSubAccounts(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{Concurrency: 10, RatePerSubAccount: 1800})
 		most := 0

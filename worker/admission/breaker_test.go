@@ -14,7 +14,8 @@ import (
 // in flight and those that it takes to notice; ten seconds after it has healed
 // the former rate is reached, and the first second sees no more than the limit.
 func TestAnOutageSeesOnlyProbesAndEndsWithoutAHerd(t *testing.T) {
-	const limit = 1000.0
+	t.Parallel()
+	const limit = 500.0
 	for name, c := range map[string]struct {
 		subs    int
 		perSub  float64
@@ -23,14 +24,14 @@ func TestAnOutageSeesOnlyProbesAndEndsWithoutAHerd(t *testing.T) {
 	}{
 		"one sub-account":                        {subs: 1, perSub: limit, takes: 20 * time.Millisecond, noticed: 10},
 		"one sub-account, fails at once":         {subs: 1, perSub: limit, takes: 0, noticed: 10},
-		"one sub-account, calls hang":            {subs: 1, perSub: limit, takes: 10 * time.Second, noticed: 10_100},
+		"one sub-account, calls hang":            {subs: 1, perSub: limit, takes: 10 * time.Second, noticed: 10*limit + 100},
 		"five sub-accounts":                      {subs: 5, perSub: limit, takes: 20 * time.Millisecond, noticed: 5*10 + 5*6},
 		"five sub-accounts, limits of their own": {subs: 5, perSub: limit / 5, takes: 20 * time.Millisecond, noticed: 5*10 + 5*6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var shutAt time.Time
-				w := newWorld(t, Config{RatePerSubAccount: c.perSub, RateTotal: limit, Concurrency: 20_000, Changed: func(ch Change) {
+				w := newWorld(t, Config{RatePerSubAccount: c.perSub, RateTotal: limit, Concurrency: 10_000, Changed: func(ch Change) {
 					if ch.Reason != "" && shutAt.IsZero() || c.subs > 1 && ch.Reason != "" && ch.SubAccountID == "" {
 						shutAt = time.Now()
 					}
@@ -39,7 +40,7 @@ func TestAnOutageSeesOnlyProbesAndEndsWithoutAHerd(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var wg sync.WaitGroup
 				for i := range c.subs {
-					w.backlog(ctx, &wg, fmt.Sprint(i), 15_000/c.subs)
+					w.backlog(ctx, &wg, fmt.Sprint(i), 7_500/c.subs)
 				}
 				elapse(3 * time.Second)
 				out := time.Now()
@@ -117,6 +118,7 @@ func TestSlowCallsOpenTheBreaker(t *testing.T) {
 // One call of four fails, and one message always does. Promise: that is no
 // reason to stop.
 func TestAFewFailuresDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{RatePerSubAccount: 200, Changed: func(c Change) { t.Errorf("changed: %+v", c) }})
 		n := 0

@@ -34,6 +34,7 @@ func attempts(ctx context.Context, wg *sync.WaitGroup, a *Admission, log *callLo
 // Promise: in no second do more go out than a tenth of the first attempts, or 10,
 // and the first attempts have the rest of the limit.
 func TestRetriesAreATenthOfTheFirstAttempts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		firsts          int
 		retries, others float64 // per second

@@ -15,6 +15,7 @@ import (
 // more calls of all replicas together than 1.1 times the limits, and where nothing
 // moves 95 % of the limit is used.
 func TestReplicasKeepToTheLimitsTogether(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { replicas(t, seed) })
@@ -127,6 +128,7 @@ func saturated(t *testing.T, a *Admission, sub string, latency, d time.Duration,
 // configured. Promise: within a minute 75 % of what it allows is used, and less
 // than one call of 50 is refused.
 func TestTheRateFollowsAnAPIThatAllowsLess(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := New(Config{RatePerSubAccount: 1000})
 		api := &apiWithLimit{perSecond: 600}

@@ -47,6 +47,7 @@ func (l *callLog) most(sub string) int {
 }
 
 func TestNoSecondExceedsTheLimitsUnderRandomArrivals(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomArrivals(t, seed) })
@@ -89,6 +90,7 @@ func randomArrivals(t *testing.T, seed uint64) {
 }
 
 func TestLimitsAreUsedWhenThereIsWork(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []float64{1, 3, 5, 9, 15, 19, 100, 1800, 3000} {
 		for _, total := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v/total=%v", limit, total), func(t *testing.T) {

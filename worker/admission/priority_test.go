@@ -193,3 +193,36 @@ func TestNearDeadlinesOfOneSubAccountDoNotStarveTheOthers(t *testing.T) {
 		}
 	})
 }
+
+// Not a fault: a million bulk requests wait, more than any --window lets in. Promise:
+// an interactive call goes out when the call in hand ends, or the one that the lower
+// lane had earned; a bulk call due in 20 s goes before all that are due tomorrow.
+func TestAMillionWaitersAreOvertaken(t *testing.T) {
+	a := New(Config{Concurrency: 1})
+	inHand := mustWait(t, a, "a")
+	tomorrow := ticket("a", 1, 24*time.Hour)
+	for range 1_000_000 {
+		a.enter(tomorrow)
+	}
+	sentOf := func(w *waiter) bool { return w.pass.grant != nil }
+	for i := range 100 {
+		soon, _ := a.enter(ticket("a", 1, 20*time.Second))
+		interactive, _ := a.enter(ticket("a", 0, 23*time.Hour))
+		inHand.Done(answered)
+		if !sentOf(interactive) && !sentOf(soon) {
+			t.Fatalf("number %d: one that is due tomorrow went first", i)
+		}
+		first, then := interactive, soon
+		if sentOf(soon) { // the lower lane had earned it
+			first, then = soon, interactive
+		}
+		first.pass.Done(answered)
+		if !sentOf(then) {
+			t.Fatalf("number %d: one that is due tomorrow went before the second", i)
+		}
+		inHand = then.pass
+	}
+	if n := a.Waiting().Slot; n != 1_000_000 {
+		t.Errorf("%d bulk requests wait still", n)
+	}
+}

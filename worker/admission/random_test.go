@@ -15,6 +15,7 @@ import (
 // Promise: no slot is lost or given twice, nobody waits for ever, and in the end
 // nothing is left behind.
 func TestNothingIsLostAmongAllFaults(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { allFaults(t, seed) })
