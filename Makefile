@@ -21,7 +21,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race,)
 NOT_RUN := $(CURDIR)/bin/not-run.txt
 export SMSCANCEL_NOT_RUN_FILE = $(NOT_RUN)
 
-.PHONY: all help test test-unit test-deploy test-kafka faults faults-kafka model planted soak bench-admission packages build image sbom kafka-image kafka-image-if-missing vet lint vuln fmt clean
+.PHONY: all help test test-unit test-deploy test-kafka faults faults-kafka model planted soak bench-admission packages build image sbom picture kafka-image kafka-image-if-missing vet lint vuln fmt clean
 .NOTPARALLEL:
 
 all: build
@@ -29,7 +29,7 @@ all: build
 help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
 	@echo 'make test-unit    only the tests that need no containers'
-	@echo 'make test-deploy  only those of deploy/: Helm chart, alert rules, dashboard'
+	@echo 'make test-deploy  only those of deploy/ (Helm chart, alert rules, dashboard), and of the status page in a browser'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
@@ -57,9 +57,14 @@ test-unit: packages
 	@set -e; packages=$$(cat bin/packages-unit.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 20m $$packages; fi
 
-# A module of its own: what Helm and Prometheus need is not for the worker.
+# Modules of their own: what Helm, Prometheus and a browser need is not for the worker.
 test-deploy:
 	cd integration/deployment && go vet . && go test -count=1 -timeout 20m .
+	cd integration/page && go vet . && go test -count=1 -timeout 20m .
+
+# The picture in README.md, by the page's own test.
+picture:
+	cd integration/page && SMSCANCEL_REQUIRE_KAFKA=1 SMSCANCEL_PICTURE='$(CURDIR)/deploy/status-page.png' go test -count=1 .
 
 # One package at a time: each runs brokers of its own.
 test-kafka: packages kafka-image-if-missing
@@ -177,6 +182,7 @@ lint: vet
 	@! grep -rnE '\.Skip(f|Now)?\(' --include='*.go' . | grep -v '^./integration/notrun/notrun.go:'
 	go run $(STATICCHECK) ./...
 	cd integration/deployment && go run $(STATICCHECK) ./...
+	cd integration/page && go run $(STATICCHECK) ./...
 
 vuln:
 	go run $(GOVULNCHECK) ./...

@@ -74,7 +74,7 @@ function render(s) {
 
   const alarms = [];
   if (!s.ready) alarms.push('Not ready: ' + s.reason);
-  if (s.operator.pausedAll) alarms.push('Everything is paused since ' + ago(s.operator.pausedAll) + '.');
+  if (s.operator.pausedAll) alarms.push('Everything is paused, for ' + age(s.operator.pausedAll) + ' now.');
   if (s.operator.error) alarms.push('The configuration file cannot be used, older settings are in force: ' + s.operator.error);
   const box = at('alarms');
   if (box.dataset.text !== alarms.join('\n')) {
