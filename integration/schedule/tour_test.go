@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var whole = flag.Bool("whole", false, "visit all ambushes, not a few that the seed picks")
+var whole = flag.Bool("whole", false, "visit all ambushes, and all troubles of a sub-account, not a few")
 
 // fewAmbushes are visited where no more are asked for: the race detector takes its time.
 const fewAmbushes = 60
