@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http/httptrace"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -140,5 +141,23 @@ func TestACallThatNeedsAnotherConnectionIsLookedAtAgain(t *testing.T) {
 	}
 	if p.waitAgain(); context.Cause(ctx) != errCalledOff || p.granted() {
 		t.Errorf("%v", context.Cause(ctx))
+	}
+}
+
+// net/http writes a request also when its context ends on the way to the connection:
+// what keeps it from the wire is the connection.
+func TestAConnectionTakesNothingOfACallThatWasCalledOff(t *testing.T) {
+	for _, confirmed := range []bool{true, false} {
+		near, far := net.Pipe()
+		defer near.Close()
+		go io.Copy(io.Discard, far) //nolint:errcheck // it ends with the pipe
+		c := &conn{Conn: near}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		w := wire{permission: permission{ctx: ctx, cancel: cancel, call: worker.Call{Confirm: func(context.Context) bool { return confirmed }}}}
+		w.gotConn(httptrace.GotConnInfo{Conn: c})
+		if n, err := c.Write([]byte("DELETE")); (err == nil) != confirmed || (n > 0) != confirmed || w.written() != confirmed || (ctx.Err() == nil) != confirmed {
+			t.Errorf("confirmed %t: wrote %d, %v, written: %t", confirmed, n, err, w.written())
+		}
 	}
 }
