@@ -40,15 +40,16 @@ func PermissionsOn(ctx context.Context, client *kafka.Client, topic string) (Per
 	if err != nil {
 		return Permissions{}, fmt.Errorf("ask for the permissions on topic %s: %w", topic, err)
 	}
-	for _, t := range res.Topics {
-		if t.ErrorCode != 0 {
-			return Permissions{}, fmt.Errorf("topic %s: %w", topic, kafka.Error(t.ErrorCode))
-		}
-		may := func(operation kafka.ACLOperationType) bool { return t.TopicAuthorizedOperations&(1<<operation) != 0 }
-		known := t.TopicAuthorizedOperations > 0 // none at all would not show the topic; negative is "not said"
-		return Permissions{known, may(kafka.ACLOperationTypeRead), may(kafka.ACLOperationTypeWrite)}, nil
+	if len(res.Topics) == 0 {
+		return Permissions{}, fmt.Errorf("topic %s: %w", topic, kafka.UnknownTopicOrPartition)
 	}
-	return Permissions{}, fmt.Errorf("topic %s: %w", topic, kafka.UnknownTopicOrPartition)
+	t := res.Topics[0]
+	if t.ErrorCode != 0 {
+		return Permissions{}, fmt.Errorf("topic %s: %w", topic, kafka.Error(t.ErrorCode))
+	}
+	may := func(operation kafka.ACLOperationType) bool { return t.TopicAuthorizedOperations&(1<<operation) != 0 }
+	known := t.TopicAuthorizedOperations > 0 // none at all would not show the topic; negative is "not said"
+	return Permissions{known, may(kafka.ACLOperationTypeRead), may(kafka.ACLOperationTypeWrite)}, nil
 }
 
 // ask sends a request to any broker as it stands.
