@@ -13,6 +13,7 @@ import (
 	"smscancel/cmd/smscancel/checkup"
 	"smscancel/cmd/smscancel/process"
 	"smscancel/producer"
+	"smscancel/worker"
 	"smscancel/worker/status"
 )
 
@@ -165,8 +166,17 @@ func (s *topicSetup) verify(ctx context.Context, there map[string]int) error {
 		}
 	}
 	found, err := topics.Settings(ctx, s.client)
+	for passing(err) && worker.Sleep(ctx, 100*time.Millisecond) == nil { // the leaders of a new topic do not know it at once
+		found, err = topics.Settings(ctx, s.client)
+	}
 	s.report(found)
 	return err
+}
+
+// passing tells whether a broker says that it may answer otherwise in a moment.
+func passing(err error) bool {
+	var said kafka.Error
+	return errors.As(err, &said) && said.Temporary()
 }
 
 func (s *topicSetup) say(what, topic, format string, args ...any) {
