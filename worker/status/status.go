@@ -112,8 +112,8 @@ type Oldest struct {
 	Timestamp time.Time `json:"timestamp"`
 
 	SubAccountID string `json:"subAccountId,omitempty"`
-	// WaitsFor is turn, duplicate, pause, ledger, call, retry or outcome; in place
-	// of its call's admission the state that holds that back, or limit.
+	// WaitsFor is turn, duplicate, pause, ledger, call, retry or outcome; where it
+	// may not call yet, the state of what holds it back, or "limit or slot".
 	WaitsFor string `json:"waitsFor,omitempty"`
 }
 
