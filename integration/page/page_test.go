@@ -54,6 +54,7 @@ func TestThePageTellsTheTruthAndCanBeUsed(t *testing.T) {
 	b.await(`the sick sub-account is named`, `rows('subs').some(r => r[0] === 'acme_sick' && r[1].startsWith('breaker') && r[3].startsWith('in '))`)
 	b.await(`what the operator holds back is named`, `rows('held').some(r => r[0] === 'paused campaign' && r[1] === 'spring-sale')`)
 	b.await(`the oldest request and what it waits for`, `/^sms.cancel.requests\/\d offset \d+ of acme_(sick|shop) waits for: (breaker|retry|call|pause)$/.test(document.getElementById('oldest-why').textContent)`)
+	b.await(`how far each partition is behind, in records and in time`, `rows('parts').length === 4 && rows('parts').some(r => num(r[2]) > 0 && /^\d+ (s|min)$/.test(r[3]))`)
 	b.await(`errors with their code`, `rows('errors').some(r => r[1] === 'acme_denied' && r[2] === 'unauthorized' && r[3] === '401' && r[4] === '1001' && r[5] !== '')`)
 	b.await(`the partitions it speaks for`, `document.getElementById('scope').textContent === 'This page speaks for replica sms-worker-0, which has sms.cancel.requests 0, 1, 2, 3.'`)
 	b.picture()
