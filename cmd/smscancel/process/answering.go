@@ -47,25 +47,23 @@ func (c Cluster) answering(ctx context.Context, network string, brokers []string
 		broker string
 		err    error
 	}
-	answers := make(chan answer, len(brokers))
-	next := time.NewTimer(0)
+	answers, unasked := make(chan answer, len(brokers)), brokers
+	next := time.NewTimer(headStart)
 	defer next.Stop()
 	var last error
-	for asked, failed := 0, 0; failed < len(brokers); {
+	for failed := 0; failed < len(brokers); {
+		if len(unasked) > 0 {
+			go func(broker string) { answers <- answer{broker, c.ask(ctx, network, broker)} }(unasked[0])
+			unasked = unasked[1:]
+			next.Reset(headStart)
+		}
 		select {
 		case <-next.C:
-			if asked == len(brokers) {
-				continue
-			}
-			go func(broker string) { answers <- answer{broker, c.ask(ctx, network, broker)} }(brokers[asked])
-			asked++
-			next.Reset(headStart)
 		case a := <-answers:
 			if a.err == nil {
 				return a.broker, nil
 			}
 			failed, last = failed+1, a.err
-			next.Reset(0)
 		}
 	}
 	return "", last
