@@ -44,7 +44,7 @@ var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", 
 
 // binary is the worker with the race detector, where that can be had.
 var binary = sync.OnceValues(func() (string, error) {
-	path, err := build("smscancel-race", "1", "-race")
+	path, err := build("smscancel-race", "cmd/smscancel", "1", "-race")
 	if err != nil { // the race detector needs a C compiler
 		return plainBinary()
 	}
@@ -53,15 +53,15 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // plainBinary is the worker as it is shipped, static, for tests that measure
 // memory and speed.
-var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel", "0") })
+var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel", "cmd/smscancel", "0") })
 
-func build(name, cgo string, flags ...string) (string, error) {
+func build(name, command, cgo string, flags ...string) (string, error) {
 	dir, err := buildDir()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "smscancel/cmd/smscancel")...)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "smscancel/"+command)...)
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED="+cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
