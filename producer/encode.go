@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/segmentio/kafka-go/protocol"
-
-	"smscancel/worker"
 )
 
 // encode renders p's outcome as the record that goes into the ledger.
@@ -14,11 +12,14 @@ func (w *Writer) encode(p *pending) error {
 	if err != nil {
 		return fmt.Errorf("encode outcome %s: %w", p.outcome.OutcomeID, err)
 	}
-	headers = append(headers, worker.Header{Key: entryHeader, Value: encodeEntry(w.ledger.Partitions, w.source, p.outcome)})
-	p.key, p.value, p.headers = p.outcome.Key, value, make([]protocol.Header, len(headers))
+	p.key, p.value = p.outcome.Key, value
+	p.headers = make([]protocol.Header, 1, 1+len(headers))
+	p.headers[0] = protocol.Header{Key: entryHeader, Value: encodeEntry(w.ledger.Partitions, w.source, p.outcome)} // where a replay finds it at once
+	for _, h := range headers {
+		p.headers = append(p.headers, protocol.Header{Key: h.Key, Value: h.Value})
+	}
 	p.size = len(p.key) + len(p.value) + 32
-	for i, h := range headers {
-		p.headers[i] = protocol.Header{Key: h.Key, Value: h.Value}
+	for _, h := range p.headers {
 		p.size += len(h.Key) + len(h.Value) + 8
 	}
 	return nil

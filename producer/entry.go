@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"smscancel/worker"
@@ -50,24 +51,38 @@ func encodeEntry(partitions int, s source, o *worker.Outcome) []byte {
 		o.Record.Offset, o.Record.Timestamp, o.Record.Hash, answerCodes[o.Answer()], kind, sub)
 }
 
-// parseEntry reads the header of an outcome record. Later versions append
-// fields, which are ignored; an error means that this is no outcome of ours.
-func parseEntry(header, key []byte) (entry, error) {
-	var e entry
+// parseEntry reads the header of one outcome record.
+func parseEntry(header, key []byte) (entry, error) { return new(entryReader).parse(header, key) }
+
+// entryReader reads entries one after another. What they have in common is read
+// once, and the strings of many are made with one allocation.
+type entryReader struct {
+	head  []byte // of the last header: all before the record's offset
+	place entry  // what it says
+	sub   string // of the last target
+	texts strings.Builder
+}
+
+const textRoom = 64 << 10
+
+// parse reads the header of an outcome record. Later versions append fields,
+// which are ignored; an error means that this is no outcome of ours. Nobody
+// may change the entry's topic.
+func (r *entryReader) parse(header, key []byte) (entry, error) {
 	f := fields{rest: header}
-	version := f.next()
-	e.partitions = int(f.number(10, 31))
-	e.topic = f.next()
-	e.partition = int(f.number(10, 31))
+	e := r.source(&f)
 	e.record.Offset = f.number(10, 63)
 	e.record.Timestamp = f.timestamp()
 	e.record.Hash = uint32(f.number(16, 32))
 	answer, kind, sub := f.next(), f.next(), f.next()
-	if f.failed || len(answer) != 1 || len(kind) != 1 || len(version) == 0 {
+	if f.failed || len(answer) != 1 || len(kind) != 1 {
 		return entry{}, fmt.Errorf("header %s is malformed: %.100q", entryHeader, header)
 	}
 	if kind[0] == 'm' || kind[0] == 'b' { // one of a later version is about something that we do not cancel
-		e.target = worker.Target{SubAccountID: string(sub), ID: string(key), Batch: kind[0] == 'b'}
+		if string(sub) != r.sub {
+			r.sub = string(sub)
+		}
+		e.target = worker.Target{SubAccountID: r.sub, ID: r.text(key), Batch: kind[0] == 'b'}
 		if code := bytes.IndexByte(answerCodes[:], answer[0]); code >= 0 {
 			e.answer = dedupe.Answer(code)
 		} else {
@@ -75,6 +90,37 @@ func parseEntry(header, key []byte) (entry, error) {
 		}
 	}
 	return e, nil
+}
+
+// source reads what stands before the record's offset.
+func (r *entryReader) source(f *fields) entry {
+	if rest, same := bytes.CutPrefix(f.rest, r.head); same && len(r.head) > 0 {
+		f.rest = rest
+		return r.place
+	}
+	header, e := f.rest, entry{}
+	f.next() // the version
+	e.partitions = int(f.number(10, 31))
+	topic := f.next()
+	e.partition = int(f.number(10, 31))
+	if f.failed || len(f.rest) == 0 {
+		return e
+	}
+	r.head = append(r.head[:0], header[:len(header)-len(f.rest)]...)
+	e.topic = bytes.Clone(topic)
+	r.place = e
+	return e
+}
+
+// text is b as a string.
+func (r *entryReader) text(b []byte) string {
+	if r.texts.Cap()-r.texts.Len() < len(b) {
+		r.texts.Reset()
+		r.texts.Grow(max(textRoom, len(b)))
+	}
+	start := r.texts.Len()
+	r.texts.Write(b)
+	return r.texts.String()[start:]
 }
 
 func (e entry) settled(ledger int64, at time.Time) worker.Settled {

@@ -1,7 +1,10 @@
 package producer
 
 import (
+	"bytes"
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +94,23 @@ func TestMalformedEntriesAreNoOutcomes(t *testing.T) {
 	} {
 		if e, err := parseEntry([]byte(header), nil); err == nil {
 			t.Errorf("%q was read as %+v", header, e)
+		}
+	}
+}
+
+// A replay reads its entries with one reader, which keeps what they share.
+func TestAnEntryIsReadAsIfItWereTheFirst(t *testing.T) {
+	heads := []string{"1 4 requests 1", "1 4 requests 12", "1 4 requests 1 ", "1 4 request 1 ", "2 4 requests 1 ", "1 8 requests 1 ", "1 4 requests 12 ", "1 4 a.longer.topic 3 ", "1 4 requests x "}
+	tails := []string{"17 1700000000000 0000beef 1 m acme_shop", "18 1700000000001 0000beef 0 b acme_shop", "19 -1 0000beef - - -", "20 5 0 r m other_shop more", "21"}
+	d, r := rand.New(rand.NewPCG(1, 1)), new(entryReader)
+	for range 20_000 {
+		header := heads[d.IntN(len(heads))] + tails[d.IntN(len(tails))]
+		key := []byte(strings.Repeat("k", d.IntN(100)))
+		want, wantErr := parseEntry([]byte(header), bytes.Clone(key))
+		got, err := r.parse([]byte(header), key)
+		clear(key) // the page's memory is used again
+		if (err == nil) != (wantErr == nil) || !equal(got, want) {
+			t.Fatalf("%q was read as %+v, %v; alone as %+v, %v", header, got, err, want, wantErr)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	replayFetch = 8 << 20 // bytes of one fetch
+	replayFetch = 2 << 20 // bytes of one fetch; two are in memory for each partition
 	replayWait  = 500 * time.Millisecond
 
 	// replayPatience is how long the fence may stay invisible at the end of the
@@ -33,15 +33,17 @@ func (w *Writer) Replay(ctx context.Context, from int64, visit func(worker.Settl
 	if from > end {
 		return fmt.Errorf("%w: replay from offset %d, the end is %d", ErrOtherLedger, from, end)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &replay{Writer: w, visit: visit, end: end}
+	defer r.wait()
+	defer cancel()
 	progressed := time.Now()
 	for at := from; ; {
-		page, err := w.ledger.Records.Fetch(ctx, records.FetchRequest{
-			Topic: w.ledger.Topic, Partition: w.source.ledger, Offset: at, MaxBytes: replayFetch, MinBytes: 1, MaxWait: replayWait,
-		})
+		page, err := r.fetch(ctx, at)
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}
-		fence, err := w.replayPage(page, visit)
+		fence, err := r.page(page)
 		if err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}
@@ -56,14 +58,61 @@ func (w *Writer) Replay(ctx context.Context, from int64, visit func(worker.Settl
 			return fmt.Errorf("%w: the fence is not in the log, which ends at %d", ErrOtherLedger, page.HighWatermark)
 		}
 		at = page.NextOffset
+		page.Release()
 		progress(min(at, end)-from, end-from)
 	}
 }
 
-// replayPage visits the outcomes of one page and returns the offset of the
-// fence if it stands there, else -1.
-func (w *Writer) replayPage(page *records.Page, visit func(worker.Settled)) (int64, error) {
-	pid, epoch := w.Identity()
+// replay is a replay under way.
+type replay struct {
+	*Writer
+	visit   func(worker.Settled)
+	end     int64 // of the ledger, as it was at the beginning
+	entries entryReader
+	memory  records.Memory
+	ahead   chan fetched // the page after the one in hand; nil = was not asked for
+}
+
+type fetched struct {
+	page *records.Page
+	err  error
+}
+
+// fetch returns the page at an offset, and asks for the one after it: that is on
+// its way while this one is read.
+func (r *replay) fetch(ctx context.Context, at int64) (*records.Page, error) {
+	var got fetched
+	if r.ahead != nil {
+		got = <-r.ahead
+		r.ahead = nil
+	} else {
+		got = r.ask(ctx, at)
+	}
+	if page := got.page; got.err == nil && page.NextOffset > at && page.NextOffset < r.end { // else the fence may be in it, and the log end there
+		r.ahead = make(chan fetched, 1)
+		go func() { r.ahead <- r.ask(ctx, page.NextOffset) }()
+	}
+	return got.page, got.err
+}
+
+func (r *replay) ask(ctx context.Context, at int64) fetched {
+	page, err := r.ledger.Records.Fetch(ctx, records.FetchRequest{
+		Topic: r.ledger.Topic, Partition: r.source.ledger, Offset: at, MaxBytes: replayFetch, MinBytes: 1, MaxWait: replayWait, Memory: &r.memory,
+	})
+	return fetched{page, err}
+}
+
+// wait returns when nothing is on its way any more.
+func (r *replay) wait() {
+	if r.ahead != nil {
+		<-r.ahead
+	}
+}
+
+// page visits the outcomes of one page and returns the offset of the fence if it
+// stands there, else -1.
+func (r *replay) page(page *records.Page) (int64, error) {
+	pid, epoch := r.Identity()
 	for b, err := range page.Batches() {
 		switch {
 		case err != nil:
@@ -73,16 +122,16 @@ func (w *Writer) replayPage(page *records.Page, visit func(worker.Settled)) (int
 		case b.Control || b.Transactional: // nothing that this project wrote
 			continue
 		}
-		if err := w.replayBatch(&b, visit); err != nil {
+		if err := r.batch(&b); err != nil {
 			return -1, err
 		}
 	}
 	return -1, nil
 }
 
-func (w *Writer) replayBatch(b *records.Batch, visit func(worker.Settled)) error {
+func (r *replay) batch(b *records.Batch) error {
 	read := 0
-	defer func() { w.ledger.Metrics.Replayed.Add(float64(read)) }()
+	defer func() { r.ledger.Metrics.Replayed.Add(float64(read)) }()
 	for rec, err := range b.Records() {
 		if err != nil {
 			return err
@@ -92,15 +141,15 @@ func (w *Writer) replayBatch(b *records.Batch, visit func(worker.Settled)) error
 		if !ok {
 			continue
 		}
-		e, err := parseEntry(header, rec.Key)
+		e, err := r.entries.parse(header, rec.Key)
 		if err != nil {
 			return fmt.Errorf("outcome at offset %d: %w", rec.Offset, err) // leaving it out could settle a request twice
 		}
-		if e.partitions != w.ledger.Partitions {
-			return &worker.PartitionCountError{Topic: w.ledger.Topic, Was: e.partitions, Is: w.ledger.Partitions}
+		if e.partitions != r.ledger.Partitions {
+			return &worker.PartitionCountError{Topic: r.ledger.Topic, Was: e.partitions, Is: r.ledger.Partitions}
 		}
-		if e.partition == w.source.partition && string(e.topic) == w.source.topic {
-			visit(e.settled(rec.Offset, time.UnixMilli(rec.Timestamp)))
+		if e.partition == r.source.partition && string(e.topic) == r.source.topic {
+			r.visit(e.settled(rec.Offset, time.UnixMilli(rec.Timestamp)))
 		}
 	}
 	return nil

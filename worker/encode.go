@@ -90,7 +90,7 @@ func (o *Outcome) bounded() Outcome {
 // topic, whose records the outcomes answer, as a relative URI; the subject is
 // the id of the message or batch.
 func (o *Outcome) headers() []Header {
-	h := make([]Header, 0, 10) // one more than ours: the ledger adds its own
+	h := make([]Header, 0, 9)
 	add := func(key, value string) {
 		if value != "" {
 			h = append(h, Header{Key: key, Value: []byte(value)})

@@ -157,7 +157,7 @@ func (p *Partition) Remember(s Settled) {
 	if s.Answer == dedupe.None {
 		return
 	}
-	p.Index.Put(dedupe.Key128(p.Hasher, s.Target.Identity()), dedupe.Entry{
+	p.Index.Put(dedupe.Key128(p.Hasher, s.Target), dedupe.Entry{
 		Ledger: s.Ledger, Offset: s.Record.Offset, Timestamp: s.Record.Timestamp, Answer: s.Answer,
 	}, s.At)
 }

@@ -33,6 +33,8 @@ type FetchRequest struct {
 	// ReadCommitted leaves out the records of transactions that are open or
 	// were aborted.
 	ReadCommitted bool
+
+	Memory *Memory // where the page gets its memory, and gives it back; nil = it has its own
 }
 
 const (

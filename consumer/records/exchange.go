@@ -41,8 +41,9 @@ type exchange struct {
 	fetch.Request
 	clientID string
 	version  int16
-	limit    int64  // of the response, in bytes
-	watch    *watch // nil = nobody watches
+	limit    int64   // of the response, in bytes
+	memory   *Memory // for the response; nil = of its own
+	watch    *watch  // nil = nobody watches
 }
 
 func newExchange(req FetchRequest, clientID string) *exchange {
@@ -53,6 +54,7 @@ func newExchange(req FetchRequest, clientID string) *exchange {
 	return &exchange{
 		clientID: clientID,
 		limit:    int64(req.MaxBytes) + maxResponse,
+		memory:   req.Memory,
 		Request: fetch.Request{
 			ReplicaID:      noReplica,
 			MaxWaitTime:    int32(min(req.MaxWait.Milliseconds(), math.MaxInt32)),
@@ -114,16 +116,21 @@ func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	if err := protocol.WriteRequest(rw, x.version, correlationID, x.clientID, &x.Request); err != nil {
 		return nil, fmt.Errorf("write request: %w", err)
 	}
-	body, err := readResponse(rw, x.limit, func() error { return x.watch.step(rw) })
+	body, err := readResponse(rw, x.limit, x.memory, func() error { return x.watch.step(rw) })
 	if err != nil {
 		return nil, fmt.Errorf("read response: %w", err)
 	}
-	return parseResponse(body, x.version)
+	res, err := parseResponse(body, x.version)
+	if err != nil {
+		return nil, err
+	}
+	res.part.body = body
+	return res, nil
 }
 
 // readResponse reads a whole response and returns what follows its header. step
 // is called before each step; its error ends the reading.
-func readResponse(r io.Reader, limit int64, step func() error) ([]byte, error) {
+func readResponse(r io.Reader, limit int64, memory *Memory, step func() error) ([]byte, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
@@ -135,12 +142,12 @@ func readResponse(r io.Reader, limit int64, step func() error) ([]byte, error) {
 	if id := binary.BigEndian.Uint32(head[4:]); id != correlationID {
 		return nil, fmt.Errorf("correlation id %d, sent %d", id, uint32(correlationID))
 	}
-	body := make([]byte, size-4)
+	body := memory.take(int(size - 4))
 	for rest := body; len(rest) > 0; {
 		if err := step(); err != nil {
 			return nil, err
 		}
-		n, err := io.ReadFull(r, rest[:min(len(rest), stepBytes)])
+		n, err := io.ReadAtLeast(r, rest, min(len(rest), stepBytes))
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}

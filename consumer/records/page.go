@@ -6,8 +6,8 @@ import (
 )
 
 // Page is the answer to one fetch. Its records share its memory, which is not
-// used again: they stay valid, and keep the page alive, as long as they are
-// held. A page may be iterated any number of times.
+// used again before [Page.Release]: they stay valid, and keep the page alive, as
+// long as they are held. A page may be iterated any number of times.
 type Page struct {
 	HighWatermark    int64 // the offset after the last record that is replicated
 	LastStableOffset int64 // the offset below which no transaction is open
@@ -24,6 +24,9 @@ type Page struct {
 	aborted   []abortedTransaction // by first offset
 	raw       []byte               // whole batches
 	broken    error                // what comes after them; nil if nothing or a partial batch
+
+	memory *Memory
+	body   []byte // what raw is a part of
 }
 
 // Batches yields the batches of the page in the order of the log, control
@@ -89,6 +92,8 @@ func newPage(r *partitionResponse, req FetchRequest) *Page {
 		from:             req.Offset,
 		committed:        req.ReadCommitted,
 		aborted:          r.aborted,
+		memory:           req.Memory,
+		body:             r.body,
 	}
 	sortAborted(p.aborted)
 	p.frame(r.batches)

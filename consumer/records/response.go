@@ -25,6 +25,7 @@ type partitionResponse struct {
 	logStartOffset   int64
 	aborted          []abortedTransaction
 	batches          []byte
+	body             []byte // of the whole response, of which all this is a part
 }
 
 // ApiKey makes the response a message of the protocol.

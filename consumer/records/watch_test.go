@@ -106,11 +106,12 @@ func TestAnAnswerThatNobodyWaitsForIsLeft(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c, ended := overPipe(func(conn net.Conn) {
 			takeRequest(t, conn)
-			whole := bulky(3)
+			whole := bulky(4)
 			conn.Write(whole[:2*stepBytes]) //nolint:errcheck // the fetch will tell
 			cancel()
 			time.Sleep(time.Second)
-			conn.Write(whole[2*stepBytes:]) //nolint:errcheck // nobody reads it to its end
+			conn.Write(whole[2*stepBytes : 3*stepBytes]) //nolint:errcheck // nobody reads it to its end
+			conn.Write(whole[3*stepBytes:])              //nolint:errcheck
 		})
 		if _, err := c.Fetch(ctx, FetchRequest{Topic: "t"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
@@ -118,5 +119,6 @@ func TestAnAnswerThatNobodyWaitsForIsLeft(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("the exchange ended with %v", err)
 		}
+		time.Sleep(2 * time.Second) // the other side has said all
 	})
 }
