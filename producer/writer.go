@@ -392,7 +392,8 @@ func (w *Writer) setback(batch []*pending, bytes, tries int, err error) error {
 	if errors.Is(failure, worker.ErrNotPermitted) {
 		err, failure = fmt.Errorf("write to topic %s: %w", w.ledger.Topic, failure), nil
 	}
-	w.trouble.Store(&err)
+	trouble := err // err goes on changing
+	w.trouble.Store(&trouble)
 	if tries == 1 && w.ctx.Err() == nil {
 		w.log.Warn().Err(err).Int("records", len(batch)).Msg("outcomes not written yet, trying again")
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"smscancel/worker"
@@ -140,14 +141,23 @@ func TestZombieIsFencedByItsSuccessor(t *testing.T) {
 	}
 }
 
-// Error 48: a transaction of ours was left open by a lost answer.
+// Error 48: a transaction of ours was left open by a lost answer. Until the batch
+// is sent again, the writer says what the trouble is.
 func TestOwnOpenTransactionIsEndedAndTheBatchSentAgain(t *testing.T) {
 	b := newBench(t, 1, nil)
 	w := b.writer(0)
 	if err := w.coord.addPartition(b.context()); err != nil {
 		t.Fatal(err)
 	}
-	b.durable(w.Append(outcomeAt(0, 1)))
+	tries := 0
+	held, open := b.holdBatch(func([]byte) bool { tries++; return tries == 2 })
+	receipt := w.Append(outcomeAt(0, 1))
+	b.await("the second try", held)
+	if err := w.Trouble(); !errors.Is(err, kafka.InvalidTransactionState) {
+		t.Errorf("the trouble is %v", err)
+	}
+	open()
+	b.durable(receipt)
 	if got := sources(b.written(0)); got != "1" {
 		t.Errorf("the log has the outcomes of %s", got)
 	}
