@@ -17,20 +17,21 @@ type CheckCmd struct {
 	KafkaFlags `embed:""`
 	TopicFlags `embed:""`
 
-	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Region of the account [${default}]."`
-	APIKeyFile        string                `name:"api-key-file" group:"API" placeholder:"PATH" help:"File with the API key, or directory; else SMSCANCEL_API_KEY."`
-	APICAFile         string                `name:"api-ca-file" group:"API" placeholder:"FILE" help:"Certificate authorities besides the system's."`
+	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Of the region [${default}]."`
+	APIKeyFile        string                `name:"api-key-file" group:"API" placeholder:"PATH" help:"The key, or a directory. Else SMSCANCEL_API_KEY."`
+	APICAFile         string                `name:"api-ca-file" group:"API" placeholder:"FILE" help:"Authorities besides the system's (PEM)."`
 	DefaultSubAccount string                `group:"API" placeholder:"ID" help:"Its key is tried if --sub-account is not given."`
 	SubAccount        []string              `group:"API" placeholder:"ID" help:"Sub-accounts whose keys are tried [those of a key directory]."`
 	DedupeWindow      option[time.Duration] `default:"24h" placeholder:"DURATION" help:"That of the workers, which outcomes must outlast [${default}]."`
 	Timeout           option[time.Duration] `default:"10s" placeholder:"DURATION" help:"How long one step may take [${default}]."`
-	Config            string                `placeholder:"FILE" help:"YAML file with any of these flags as keys: the worker's own."`
+	Config            string                `placeholder:"FILE" help:"YAML file with these flags as keys: the worker's."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*CheckCmd) Help() string {
-	return `One line for each step, with what to do. Exit code 1 if any failed, and 0 if none did.
-The API is asked to cancel a message of a random UMID.
+	return `One line for each step, with what to do. It disturbs no running worker; the API
+is asked to cancel a message of a random UMID.
+Exit codes: 0 no step failed; 1 one did; 2 wrong usage or configuration.
 
 Examples:
   smscancel check --config worker.yaml

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -16,14 +17,17 @@ import (
 // commands are all that the program can do.
 type commands struct {
 	Worker   WorkerCmd   `cmd:"" help:"Consume cancel requests, call the API, publish outcomes."`
-	Dev      DevCmd      `cmd:"" help:"Everything in one process, nothing to install: broker, API simulator, worker."`
-	Check    CheckCmd    `cmd:"" help:"Test the whole configuration against the real brokers and the real API."`
+	Dev      DevCmd      `cmd:"" help:"Broker, API simulator and worker in one process."`
+	Check    CheckCmd    `cmd:"" help:"Test the whole configuration against the real brokers and API."`
 	Topics   TopicsCmd   `cmd:"" help:"Create the topics, or verify their settings."`
 	Submit   SubmitCmd   `cmd:"" help:"Publish cancel requests from files, validated first."`
 	Outcomes OutcomesCmd `cmd:"" help:"List, count and verify outcomes."`
 	Redrive  RedriveCmd  `cmd:"" help:"Turn failed, expired or ambiguous outcomes into requests again."`
 	Simulate SimulateCmd `cmd:"" help:"The API simulator alone."`
 	Version  VersionCmd  `cmd:"" help:"Print version, commit and Go version."`
+
+	Completion CompletionCmd `cmd:"" help:"Print what completes commands, flags and values in a shell."`
+	Help       HelpCmd       `cmd:"" help:"Help about a command."`
 }
 
 // command is one of them, parsed.
@@ -121,12 +125,10 @@ type parsing struct {
 func (p *parsing) parser(env environment, file *configFile) (*kong.Kong, error) {
 	return kong.New(&commands{}, append(p.kept.options(),
 		kong.Name("smscancel"),
-		kong.Description("Cancels scheduled SMS messages of 8x8, driven by Kafka.\n\n"+
-			"Every flag is also an environment variable (--api-url = SMSCANCEL_API_URL) and a key of the --config file (api-url). "+
-			"Flags beat environment beat file.\n\nTry it: smscancel dev"),
+		kong.Description("Cancels scheduled SMS messages of 8x8, driven by Kafka."),
 		kong.Writers(env.stdout, env.stderr),
 		kong.Exit(func(int) { p.helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, NoExpandSubcommands: true}),
+		kong.Help(helpPage),
 		kong.Resolvers(&resolver{lookup: env.lookup, file: file}),
 	)...)
 }
@@ -136,6 +138,8 @@ const (
 	unknownFlag = "unknown flag "
 	unexpected  = "unexpected argument "
 	suggestion  = ", did you mean "
+
+	unknownCommand = "unknown command "
 )
 
 // assigned finds NAME=VALUE in a stray argument: the value may be a secret.
@@ -154,13 +158,26 @@ func (p *parsing) parse(parser *kong.Kong, args []string) *kong.Context {
 		if p.helped || err == nil {
 			return parsed
 		}
-		p.mistakes = append(p.mistakes, oneLine(assigned.ReplaceAllString(err.Error(), "$1=...")))
+		p.note(err, parser.Model)
 		from, to := offending(err, args, parser.Model)
 		if from < 0 {
 			return nil
 		}
 		args = slices.Delete(args, from, to)
 	}
+}
+
+// note keeps what kong says. That no command is named goes without saying where
+// one was that there is not.
+func (p *parsing) note(err error, model *kong.Application) {
+	message := assigned.ReplaceAllString(err.Error(), "$1=...")
+	if at, ok := errors.AsType[*kong.ParseError](err); ok && at.Context.Selected() == nil && !strings.HasPrefix(message, unknownFlag) {
+		if slices.ContainsFunc(p.mistakes, func(m string) bool { return strings.HasPrefix(m, unknownCommand) }) {
+			return
+		}
+		message = noCommand(message, model)
+	}
+	p.mistakes = append(p.mistakes, oneLine(message))
 }
 
 // offending finds the arguments that err complains of: an unknown flag is left

@@ -42,9 +42,14 @@ type DevCmd struct {
 	LogLevel   string      `default:"warn" placeholder:"LEVEL" help:"debug, info, warn or error [${default}]."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*DevCmd) Help() string {
-	return "Example:\n  smscancel dev --submit integration/testdata/campaign.csv"
+	return `Without --submit it stays up, for other terminals and other Kafka clients.
+Exit codes: 0 every request has its outcome, or Ctrl-C; 1 one is missing.
+
+Examples:
+  smscancel dev
+  smscancel dev --submit integration/testdata/campaign.csv`
 }
 
 // Run starts broker, simulator, topics and worker. With a file it submits

@@ -14,7 +14,7 @@ import (
 )
 
 // namedMistake begins with what is at fault.
-var namedMistake = regexp.MustCompile(`^(--[a-z-]+|SMSCANCEL_API_KEY): \S|^(unknown flag|unexpected argument|expected) `)
+var namedMistake = regexp.MustCompile(`^(--[a-z-]+|SMSCANCEL_API_KEY): \S|^(unknown flag|unexpected argument|unknown command|name a command:?|shell:) `)
 
 // reader is parse with what costs most done once: the model of the flags.
 type reader struct {

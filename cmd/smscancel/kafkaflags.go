@@ -23,9 +23,9 @@ import (
 type KafkaFlags struct {
 	Brokers            []string `group:"Kafka" placeholder:"HOST:PORT" help:"Bootstrap brokers. Required."`
 	KafkaTLS           bool     `name:"kafka-tls" group:"Kafka" help:"Connect with TLS."`
-	KafkaCAFile        string   `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
-	KafkaCertFile      string   `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"PEM file of the client certificate, read again for each connection."`
-	KafkaKeyFile       string   `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" help:"PEM file of its private key."`
+	KafkaCAFile        string   `name:"kafka-ca-file" group:"Kafka" placeholder:"FILE" help:"Authorities besides the system's (PEM)."`
+	KafkaCertFile      string   `name:"kafka-cert-file" group:"Kafka" placeholder:"FILE" help:"Client certificate (PEM)."`
+	KafkaKeyFile       string   `name:"kafka-key-file" group:"Kafka" placeholder:"FILE" beside:"kafka-cert-file" help:"Its private key (PEM)."`
 	KafkaSASLMechanism string   `name:"kafka-sasl-mechanism" group:"Kafka" placeholder:"NAME" help:"plain, scram-sha-256 or scram-sha-512."`
 	KafkaUsername      string   `name:"kafka-username" group:"Kafka" placeholder:"NAME" help:"SASL user."`
 	KafkaPasswordFile  string   `name:"kafka-password-file" group:"Kafka" placeholder:"FILE" help:"File with the SASL password."`
@@ -33,8 +33,8 @@ type KafkaFlags struct {
 
 // TopicFlags are those of every command that reads requests and outcomes.
 type TopicFlags struct {
-	Group        string   `group:"Kafka" default:"smscancel" help:"Consumer group [${default}]."`
-	RequestTopic []string `group:"Kafka" default:"sms.cancel.requests" placeholder:"TOPIC" help:"Request topic; repeatable, the first has the highest priority [${default}]."`
+	Group        string   `group:"Kafka" default:"smscancel" placeholder:"NAME" help:"Consumer group [${default}]."`
+	RequestTopic []string `group:"Kafka" default:"sms.cancel.requests" placeholder:"TOPIC" help:"Topics, by priority [${default}]."`
 	OutcomeTopic string   `group:"Kafka" default:"sms.cancel.outcomes" placeholder:"TOPIC" help:"Outcome topic [${default}]."`
 }
 
@@ -167,7 +167,7 @@ func (f *KafkaFlags) sasl(mistakes *usageError) sasl.Mechanism {
 	case "scram-sha-512":
 		mechanism, err = scram.Mechanism(scram.SHA512, f.KafkaUsername, password)
 	default:
-		mistakes.want(false, "kafka-sasl-mechanism", f.KafkaSASLMechanism, "use plain, scram-sha-256 or scram-sha-512")
+		mistakes.choose("kafka-sasl-mechanism", f.KafkaSASLMechanism)
 	}
 	// The error itself would show the password.
 	mistakes.want(err == nil, "kafka-username", f.KafkaUsername, "user or password has a character that SCRAM does not allow")

@@ -11,15 +11,16 @@ import (
 
 // RunFlags are those of every command that runs until it is stopped.
 type RunFlags struct {
-	Config    string `group:"Run" placeholder:"FILE" help:"YAML file with any of these flags as keys."`
-	LogFormat string `group:"Run" placeholder:"FORMAT" help:"console or json [console on a terminal, else json]."`
+	Config    string `group:"Run" placeholder:"FILE" help:"YAML file with these flags as keys."`
+	LogFormat string `group:"Run" placeholder:"FORMAT" help:"console or json [console on a terminal]."`
 	LogLevel  string `group:"Run" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error [${default}]."`
 }
 
 func (f *RunFlags) check(mistakes *usageError) {
-	mistakes.want(f.LogFormat == "" || f.LogFormat == "console" || f.LogFormat == "json", "log-format", f.LogFormat, "use console or json")
-	_, ok := levels[f.LogLevel]
-	mistakes.want(ok, "log-level", f.LogLevel, "use debug, info, warn or error")
+	if f.LogFormat != "" {
+		mistakes.choose("log-format", f.LogFormat)
+	}
+	mistakes.choose("log-level", f.LogLevel)
 }
 
 var levels = map[string]zerolog.Level{

@@ -63,6 +63,9 @@ func run(ctx context.Context, env environment) int {
 	// net/http gives it the bytes that an API server sends unasked, with whatever
 	// they echo, the key included. Our own log goes another way.
 	log.SetOutput(io.Discard)
+	if len(env.args) > 0 && env.args[0] == askedByShell {
+		return complete(env)
+	}
 	env = env.withConfig()
 	command, err := parse(env)
 	if err == nil && command != nil {

@@ -19,26 +19,26 @@ import (
 
 // OutcomesCmd is `smscancel outcomes`.
 type OutcomesCmd struct {
-	Follow  bool   `help:"Show outcomes as they come: from now on, or also those --since."`
-	Format  string `default:"table" placeholder:"NAME" help:"table, json (as they stand in the topic) or csv [${default}]."`
-	Summary bool   `help:"Count by status and error, with rate and latency; with --campaign also its progress."`
+	Follow  bool   `help:"As they come, from now on or --since."`
+	Format  string `default:"table" placeholder:"NAME" help:"table, json or csv [${default}]."`
+	Summary bool   `help:"Counts, rate, latency; progress of a --campaign."`
 
-	Verify       bool `help:"Read requests and outcomes whole: exit 1 unless every request has exactly one outcome."`
-	AllowPending bool `help:"With --verify: a request that the group has not committed yet may be without."`
+	Verify       bool `help:"Hold all requests against all outcomes."`
+	AllowPending bool `help:"With --verify: what is pending is right."`
 
 	SelectFlags `embed:""`
 	KafkaFlags  `embed:""`
 	TopicFlags  `embed:""`
-	Config      string `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	Config      string `placeholder:"FILE" help:"YAML file with these flags as keys."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*OutcomesCmd) Help() string {
-	return `Examples:
+	return `Exit codes: 0 done; 1 failed, or --verify found something; 2 wrong usage.
+
+Examples:
   smscancel outcomes --brokers kafka1:9092 --since 1h --status failed,expired
-  smscancel outcomes --brokers kafka1:9092 --follow --campaign autumn-sale
   smscancel outcomes --brokers kafka1:9092 --summary --campaign autumn-sale
-  smscancel outcomes --brokers kafka1:9092 --format csv > outcomes.csv
   smscancel outcomes --brokers kafka1:9092 --verify --allow-pending`
 }
 
@@ -66,7 +66,7 @@ func (c *OutcomesCmd) check(mistakes *usageError) { c.values(mistakes) }
 func (c *OutcomesCmd) values(mistakes *usageError) (process.Cluster, outcomes.Filter) {
 	cluster := c.cluster(mistakes)
 	c.checkTopics(mistakes)
-	mistakes.want(slices.Contains(outcomes.Formats(), c.Format), "format", c.Format, "use "+anyOf(outcomes.Formats()))
+	mistakes.choose("format", c.Format)
 	mistakes.want(!c.Summary && !c.Verify || c.Format != "csv", "format", c.Format, "a summary, or what --verify finds, is shown as table or json")
 	mistakes.want(!c.Verify || !c.Follow && !c.Summary && !c.given(), "verify", c.Verify, "it reads everything: leave out --follow, --summary and what selects")
 	mistakes.want(c.Verify || !c.AllowPending, "allow-pending", c.AllowPending, "it has no effect without --verify")

@@ -21,19 +21,21 @@ import (
 
 // RedriveCmd is `smscancel redrive`.
 type RedriveCmd struct {
-	DryRun          bool        `help:"Print the requests, one a line, and send nothing."`
-	MaxRedrives     option[int] `default:"3" placeholder:"N" help:"How often a message may be redriven [${default}]."`
-	WithoutSchedule bool        `help:"Redrive also what has passed its scheduledAt, without it."`
+	DryRun          bool        `help:"Print the requests, and send nothing."`
+	MaxRedrives     option[int] `default:"3" placeholder:"N" help:"How often one message may be [${default}]."`
+	WithoutSchedule bool        `help:"Also what has passed its scheduledAt."`
 
 	SelectFlags `embed:""`
 	KafkaFlags  `embed:""`
 	TopicFlags  `embed:""`
-	Config      string `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	Config      string `placeholder:"FILE" help:"YAML file with these flags as keys."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*RedriveCmd) Help() string {
-	return `Outcomes that are failed, expired or ambiguous, and selected, become requests again, if they are the newest of their message.
+	return `Those that are selected and the newest of their message, in the partition of the
+original, with force. A second run sends nothing twice.
+Exit codes: 0 done; 1 failed; 2 wrong usage.
 
 Examples:
   smscancel redrive --brokers k1:9092 --since 2h --kind timeout --dry-run

@@ -137,7 +137,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"help":                    {exitDone, []string{"--help"}, ""},
 		"version":                 {exitDone, []string{"version"}, ""},
-		"no command":              {exitUsage, nil, "expected one of"},
+		"no command":              {exitUsage, nil, "name a command: worker, dev"},
 		"wrong flag":              {exitUsage, []string{"version", "--config", "x"}, "unknown flag --config"},
 		"unknown fault":           {exitUsage, []string{"simulate", "--listen", "127.0.0.1:0", "--fault", "nonsense=1"}, "nonsense"},
 		"simulator's port taken":  {exitFailed, []string{"simulate", "--listen", taken.Addr().String()}, "address already in use"},

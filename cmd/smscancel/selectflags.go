@@ -3,31 +3,30 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"smscancel/cmd/smscancel/outcomes"
+	"smscancel/worker"
 )
 
 // SelectFlags say which outcomes a command is about.
 type SelectFlags struct {
-	Status    []string `group:"Selection" placeholder:"NAME" help:"Only these, e.g. failed,expired."`
-	Kind      []string `group:"Selection" placeholder:"NAME" help:"Only errors of this kind, e.g. timeout,server_error."`
-	Code      []string `group:"Selection" placeholder:"N" help:"Only errors with this code of the API, e.g. 1300."`
-	Campaign  []string `group:"Selection" sep:"none" placeholder:"ID" help:"Only this campaignId; repeatable."`
-	UMID      []string `name:"umid" group:"Selection" placeholder:"ID" help:"Only this umid or batchId."`
-	Ambiguous bool     `group:"Selection" help:"Only those that are marked ambiguous."`
-	Since     string   `group:"Selection" placeholder:"TIME" help:"Only outcomes since: RFC 3339, or how long ago (2h)."`
-	Until     string   `group:"Selection" placeholder:"TIME" help:"Only outcomes before: RFC 3339, or how long ago."`
+	Status    []string `group:"Select" placeholder:"NAME" help:"Such as failed,expired."`
+	Kind      []string `group:"Select" placeholder:"NAME" help:"Kind of error, such as timeout,network."`
+	Code      []string `group:"Select" placeholder:"N" help:"Code of the API, such as 1300."`
+	Campaign  []string `group:"Select" sep:"none" placeholder:"ID" help:"campaignId; repeatable."`
+	UMID      []string `name:"umid" group:"Select" placeholder:"ID" help:"umid or batchId."`
+	Ambiguous bool     `group:"Select" help:"Those that are marked ambiguous."`
+	Since     string   `group:"Select" placeholder:"TIME" help:"RFC 3339, or how long ago (2h)."`
+	Until     string   `group:"Select" placeholder:"TIME" help:"Before then, written like --since."`
 }
 
 // filter checks the flags and returns what they select.
 func (f *SelectFlags) filter(mistakes *usageError, now time.Time) outcomes.Filter {
 	selected := outcomes.Filter{Campaigns: f.Campaign, IDs: f.UMID, Ambiguous: f.Ambiguous}
-	selected.Statuses = namesOf(mistakes, "status", f.Status, outcomes.Statuses())
-	selected.Kinds = namesOf(mistakes, "kind", f.Kind, outcomes.Kinds())
+	selected.Statuses = chosenOf[worker.Status](mistakes, "status", f.Status)
+	selected.Kinds = chosenOf[worker.Kind](mistakes, "kind", f.Kind)
 	for _, text := range f.Code {
 		code, err := strconv.Atoi(text)
 		mistakes.want(err == nil, "code", text, "it is no whole number")
@@ -46,22 +45,14 @@ func (f *SelectFlags) given() bool {
 	return len(f.Status)+len(f.Kind)+len(f.Code)+len(f.Campaign)+len(f.UMID) > 0 || f.Ambiguous || f.Since != "" || f.Until != ""
 }
 
-func namesOf[T ~string](mistakes *usageError, flag string, given []string, known []T) []T {
+// chosenOf are names out of a flag's choices.
+func chosenOf[T ~string](mistakes *usageError, flag string, given []string) []T {
 	var names []T
 	for _, name := range given {
-		mistakes.want(slices.Contains(known, T(name)), flag, name, "use "+anyOf(known))
+		mistakes.choose(flag, name)
 		names = append(names, T(name))
 	}
 	return names
-}
-
-// anyOf lists what a flag can be.
-func anyOf[T ~string](all []T) string {
-	names := make([]string, len(all))
-	for i, one := range all {
-		names[i] = string(one)
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }
 
 // momentOf reads a point in time; zero if none is given.

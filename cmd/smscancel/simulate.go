@@ -24,7 +24,16 @@ type SimulateCmd struct {
 	Latency        string      `placeholder:"TIME" help:"5ms, 5ms..20ms, or median=5ms,p99=80ms."`
 	Seed           option[int] `default:"0" placeholder:"N" help:"Makes faults repeatable."`
 	MaxCalls       option[int] `default:"1000000" placeholder:"N" help:"Calls that the ledger at /admin/calls keeps; 0 = all [${default}]."`
-	Config         string      `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	Config         string      `placeholder:"FILE" help:"YAML file with these flags as keys."`
+}
+
+// Help is shown above the flags.
+func (*SimulateCmd) Help() string {
+	return `Prints its addresses, and runs until Ctrl-C. /admin/calls lists every call.
+
+Examples:
+  smscancel simulate --latency median=50ms,p99=1s --fault 503=0.01
+  smscancel simulate --tls --keys-file keys.txt --scenario scenario.yaml`
 }
 
 // Run serves the simulator until ctx ends.

@@ -27,18 +27,22 @@ type SubmitCmd struct {
 
 	Campaign          string `placeholder:"ID" help:"campaignId of every row."`
 	DefaultSubAccount string `placeholder:"ID" help:"subAccountId of rows that name none."`
-	SkipInvalid       bool   `help:"Leave out rows that are no valid requests, and send the rest."`
+	SkipInvalid       bool   `help:"Send the rest when rows are not valid."`
 	DryRun            bool   `help:"Validate, and send nothing."`
 	Wait              bool   `help:"Follow the outcomes, and end with a summary."`
 	StateDir          string `placeholder:"DIR" help:"Where progress is kept [~/.local/state/smscancel]."`
-	Restart           bool   `help:"Send every row again, though an interrupted run has sent some."`
-	Config            string `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	Restart           bool   `help:"Forget how far an interrupted run came."`
+	Config            string `placeholder:"FILE" help:"YAML file with these flags as keys."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*SubmitCmd) Help() string {
-	return `Columns are the request's fields (umid or batchId, subAccountId, scheduledAt, …) and metadata.NAME.
-Every file is validated before anything is sent. An interrupted run goes on where it was when it is run again.
+	return `<files> are CSV or NDJSON, also gzipped; - is standard input. Columns are the
+request's fields (umid or batchId, subAccountId, scheduledAt, ...) and
+metadata.NAME. All files are validated before anything is sent. An interrupted
+run goes on where it was when it is run again.
+Exit codes: 0 submitted, and with --wait none is failed, expired or rejected;
+1 a row is at fault, or something failed; 2 wrong usage.
 
 Examples:
   smscancel submit campaign.csv --dry-run

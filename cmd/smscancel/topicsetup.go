@@ -29,13 +29,14 @@ type TopicsCmd struct {
 	OutcomeRetention  option[time.Duration] `default:"336h" placeholder:"DURATION" help:"How long a new outcome topic keeps outcomes [${default}]."`
 	DedupeWindow      option[time.Duration] `default:"24h" placeholder:"DURATION" help:"That of the workers, which outcomes must outlast [${default}]."`
 	DryRun            bool                  `help:"Create nothing: say what would be."`
-	Config            string                `placeholder:"FILE" help:"YAML file with any of these flags as keys."`
+	Config            string                `placeholder:"FILE" help:"YAML file with these flags as keys."`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*TopicsCmd) Help() string {
 	return `Creates the topics that are missing and verifies those that are there, which it
-never changes. Exit code 0: a worker can start. 1: it cannot, or nothing could be said.
+never changes. Exit codes: 0 a worker can start; 1 it cannot, or nothing could
+be said; 2 wrong usage.
 
 Examples:
   smscancel topics --brokers kafka1:9092 --dry-run

@@ -13,9 +13,13 @@ type WorkerCmd struct {
 	WorkerFlags `embed:""`
 }
 
-// Help is shown below the flags.
+// Help is shown above the flags.
 func (*WorkerCmd) Help() string {
-	return "Example:\n  smscancel worker --brokers kafka1:9092 --api-key-file /etc/smscancel/key"
+	return `Exit codes: 0 stopped; 1 failed; 2 wrong usage or configuration.
+
+Examples:
+  smscancel worker --brokers kafka1:9092 --api-key-file /etc/smscancel/key
+  smscancel worker --config worker.yaml --log-level debug`
 }
 
 // Run runs a worker until it is told to stop.

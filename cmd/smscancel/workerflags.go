@@ -16,30 +16,30 @@ import (
 type WorkerFlags struct {
 	KafkaFlags     `embed:""`
 	TopicFlags     `embed:""`
-	SessionTimeout option[time.Duration] `group:"Kafka" default:"10s" placeholder:"DURATION" help:"A silent member loses its partitions after this [${default}]."`
+	SessionTimeout option[time.Duration] `group:"Kafka" default:"10s" placeholder:"DURATION" help:"A member is given up after this [${default}]."`
 
-	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Region of the account [${default}]."`
-	APIKeyFile        string                `name:"api-key-file" group:"API" placeholder:"PATH" help:"File with the API key, or directory with a file per sub-account; else SMSCANCEL_API_KEY."`
-	APICAFile         string                `name:"api-ca-file" group:"API" placeholder:"FILE" help:"PEM file of certificate authorities to trust besides the system's."`
-	DefaultSubAccount string                `group:"API" placeholder:"ID" help:"Sub-account of requests that name none."`
+	APIURL            string                `name:"api-url" group:"API" default:"https://sms.8x8.com" placeholder:"URL" help:"Of the region [${default}]."`
+	APIKeyFile        string                `name:"api-key-file" group:"API" placeholder:"PATH" help:"The key; or a directory, a file for each sub-account. Else SMSCANCEL_API_KEY."`
+	APICAFile         string                `name:"api-ca-file" group:"API" placeholder:"FILE" help:"Authorities besides the system's (PEM)."`
+	DefaultSubAccount string                `group:"API" placeholder:"ID" help:"Of requests that name none."`
 	AttemptTimeout    option[time.Duration] `group:"API" default:"10s" placeholder:"DURATION" help:"Deadline of one call [${default}]."`
 
-	Window         option[int]     `group:"Pace" default:"20000" placeholder:"N" help:"Records in hand at most, over all partitions; half of them of one sub-account [${default}]."`
+	Window         option[int]     `group:"Pace" default:"20000" placeholder:"N" help:"Records in hand at most [${default}]."`
 	Concurrency    option[int]     `group:"Pace" default:"1024" placeholder:"N" help:"Calls at once [${default}]."`
-	RateLimit      option[float64] `group:"Pace" default:"1800" placeholder:"N" help:"Calls per second and sub-account; 0 = no limit [${default}]."`
-	RateLimitTotal option[float64] `group:"Pace" default:"3000" placeholder:"N" help:"Calls per second in all; 0 = no limit [${default}]."`
+	RateLimit      option[float64] `group:"Pace" default:"1800" placeholder:"N" help:"Calls/s of a sub-account; 0: any [${default}]."`
+	RateLimitTotal option[float64] `group:"Pace" default:"3000" placeholder:"N" help:"Calls/s in all; 0: any [${default}]."`
 
 	RetryInitial     option[time.Duration] `group:"Retry" default:"500ms" placeholder:"DURATION" help:"Longest first delay [${default}]."`
 	RetryMaxInterval option[time.Duration] `group:"Retry" default:"30s" placeholder:"DURATION" help:"Longest delay [${default}]."`
 	RetryMaxElapsed  option[time.Duration] `group:"Retry" default:"15m" placeholder:"DURATION" help:"Give up after this; 0 = never [${default}]."`
-	RetryMaxAttempts option[int]           `group:"Retry" default:"0" placeholder:"N" help:"Give up after so many; 0 = no limit [${default}]."`
+	RetryMaxAttempts option[int]           `group:"Retry" default:"0" placeholder:"N" help:"Give up after so many; 0 = never [${default}]."`
 	RetryAfterMax    option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"Longest Retry-After that is obeyed [${default}]."`
-	AuthHold         option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"How long requests wait for a bad key to be mended; 0 = not at all [${default}]."`
+	AuthHold         option[time.Duration] `group:"Retry" default:"5m" placeholder:"DURATION" help:"Wait for a bad key to be mended [${default}]."`
 
-	DedupeWindow option[time.Duration] `group:"Dedupe" default:"24h" placeholder:"DURATION" help:"How long an outcome answers duplicates [${default}]."`
+	DedupeWindow option[time.Duration] `group:"Dedupe" default:"24h" placeholder:"DURATION" help:"Outcomes answer duplicates so long [${default}]."`
 
 	RunFlags     `embed:""`
-	HTTPAddr     string                `name:"http-addr" group:"Run" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Health, metrics and status; empty = none [${default}]."`
+	HTTPAddr     string                `name:"http-addr" group:"Run" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Status and metrics [${default}]."`
 	DrainTimeout option[time.Duration] `group:"Run" default:"25s" placeholder:"DURATION" help:"How long a stop may take [${default}]."`
 }
 

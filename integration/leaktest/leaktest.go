@@ -1,7 +1,7 @@
 // Package leaktest fails a package's tests when they leave goroutines behind.
 //
 // It has no say in how the goroutines end, and excuses none of them. TestMain
-// of every package that starts goroutines consists of a call of Main.
+// of every package that starts goroutines ends with a call of Main.
 package leaktest
 
 import (
