@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -76,16 +75,10 @@ func (d *delivery) records() *records.Client {
 
 // explained says what to do about an error from Kafka.
 func (d *delivery) explained(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted, nothing was sent")
-	case errors.Is(err, kafka.UnknownTopicOrPartition):
-		return fmt.Errorf("%w: it is not on %s, or may not be seen: create it with smscancel topics, or name another one",
-			err, strings.Join(d.Brokers, ", "))
-	case errors.Is(err, kafka.TopicAuthorizationFailed):
-		return fmt.Errorf("%w: give this user WRITE on the request topic, and with --wait READ on the outcome topic", err)
 	}
-	return fmt.Errorf("no broker of %s could be used: %s: check --brokers and the --kafka flags", strings.Join(d.Brokers, ", "), status.Reason(err))
+	return explained(err, d.Brokers, "WRITE on the request topic, and with --wait READ on the outcome topic")
 }
 
 // resume finds out what an interrupted run has sent.

@@ -62,14 +62,14 @@ func (c *DevCmd) Run(ctx context.Context, env environment) error {
 	mistakes.want(c.BrokerPort.value >= 0 && c.BrokerPort.value < 1<<16, "broker-port", c.BrokerPort.value, "use a port, or 0 for any")
 	mistakes.want(isListenAddr(c.APIAddr), "api-addr", c.APIAddr, "use HOST:PORT")
 	mistakes.want(isListenAddr(c.HTTPAddr), "http-addr", c.HTTPAddr, "use HOST:PORT")
-	if c.Submit != "" {
-		_, err := os.Stat(c.Submit)
-		mistakes.want(err == nil, "submit", c.Submit, fmt.Sprint(err))
+	for flag, file := range map[string]string{"submit": c.Submit, "scenario": c.Scenario} {
+		_, err := os.Stat(file)
+		mistakes.want(file == "" || err == nil, flag, file, fmt.Sprint(err))
 	}
 	if len(mistakes) > 0 {
 		return mistakes
 	}
-	d := &dev{DevCmd: *c, log: logs.logger(env.stderr), out: env.stdout}
+	d := &dev{DevCmd: *c, log: logs.logger(env), out: env.stdout}
 	return d.run(ctx)
 }
 
@@ -217,11 +217,11 @@ func (d *dev) stop() {
 func (d *dev) wait(ctx context.Context) error {
 	fmt.Fprintf(d.out, `
 ready. In another terminal, for example:
-  kcat -b %[1]s -t %[2]s -P -k 2f9b6c1e-3d4a-4b5c-8d6e-7f8091a2b3c4 <<< '{"umid":"2f9b6c1e-3d4a-4b5c-8d6e-7f8091a2b3c4","subAccountId":"acme_shop"}'
-  kcat -b %[1]s -t %[3]s -C
-  curl %[4]s/admin/summary
+  echo '{"umid":"2f9b6c1e-3d4a-4b5c-8d6e-7f8091a2b3c4","subAccountId":"acme_shop"}' | smscancel submit - --brokers %[1]s --wait
+  smscancel outcomes --brokers %[1]s --follow --since 1h
+  curl %[2]s/admin/summary
 Ctrl-C ends it.
-`, d.broker.Addr(), devRequestTopic, devOutcomeTopic, d.api.URL())
+`, d.broker.Addr(), d.api.URL())
 	<-ctx.Done()
 	return nil
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"io"
 	"os"
-	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
@@ -30,14 +28,14 @@ var levels = map[string]zerolog.Level{
 // Log lines have the precision of the outcomes' times.
 func init() { zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00" }
 
-// logger writes to w as the flags say.
-func (f *RunFlags) logger(w io.Writer) zerolog.Logger {
-	terminal := false
+// logger writes to standard error as the flags say.
+func (f *RunFlags) logger(env environment) zerolog.Logger {
+	w, terminal := env.stderr, false
 	if file, ok := w.(*os.File); ok {
 		terminal = isatty.IsTerminal(file.Fd())
 	}
 	if f.LogFormat == "console" || f.LogFormat == "" && terminal {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !terminal}
+		w = consoleWriter(w, terminal, env)
 	}
 	return zerolog.New(w).Level(levels[f.LogLevel]).With().Timestamp().Logger()
 }

@@ -57,7 +57,7 @@ func (c *OutcomesCmd) Run(ctx context.Context, env environment) error {
 	if c.Verify && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return errors.New("stopped before the end: nothing is verified")
 	}
-	return quiet(ctx, err)
+	return explained(quiet(ctx, err), c.Brokers, "READ on the topics, and with --verify DESCRIBE on the group")
 }
 
 // check notes the mistakes that can be found although others were found before.

@@ -57,7 +57,7 @@ func (c *RedriveCmd) Run(ctx context.Context, env environment) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return fmt.Errorf("stopped after %d requests were sent; run it again for the rest, these are not sent twice", r.sent)
 	}
-	return err
+	return explained(err, c.Brokers, "READ on the topics, WRITE on the request topics and DESCRIBE on the group")
 }
 
 // check notes the mistakes that can be found although others were found before.

@@ -143,6 +143,7 @@ func TestExitCodes(t *testing.T) {
 		"simulator's port taken":  {exitFailed, []string{"simulate", "--listen", taken.Addr().String()}, "address already in use"},
 		"status port taken":       {exitFailed, []string{"worker", "--brokers", compacted, "--http-addr", taken.Addr().String()}, "address already in use"},
 		"file to submit missing":  {exitUsage, append(anyPorts, "--submit", "/no/such.csv"), "no such file"},
+		"scenario missing":        {exitUsage, append(anyPorts, "--scenario", "/no/such.yaml"), `--scenario: "/no/such.yaml": stat`},
 		"compacted outcome topic": {exitFailed, []string{"worker", "--brokers", compacted, "--http-addr="}, "the outcome topic breaks the guarantees"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"regexp"
 	"strings"
 	"sync"
@@ -24,11 +25,18 @@ type running struct {
 // start runs the program until stop, or the end of the test.
 func start(t *testing.T, vars map[string]string, args ...string) *running {
 	t.Helper()
+	r := &running{t: t}
+	return r.start(vars, &r.stderr, args)
+}
+
+func (r *running) start(vars map[string]string, stderr io.Writer, args []string) *running {
+	t := r.t
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	r := &running{t: t, stop: stop, over: make(chan struct{})}
+	r.stop, r.over = stop, make(chan struct{})
 	go func() {
 		defer close(r.over)
-		r.code = run(ctx, environment{args: args, lookup: lookupIn(vars), stdout: &r.stdout, stderr: &r.stderr})
+		r.code = run(ctx, environment{args: args, lookup: lookupIn(vars), stdout: &r.stdout, stderr: stderr})
 	}()
 	t.Cleanup(func() {
 		stop()

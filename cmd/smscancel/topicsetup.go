@@ -14,7 +14,6 @@ import (
 	"smscancel/cmd/smscancel/process"
 	"smscancel/producer"
 	"smscancel/worker"
-	"smscancel/worker/status"
 )
 
 // TopicsCmd is `smscancel topics`.
@@ -60,7 +59,7 @@ func (c *TopicsCmd) Run(ctx context.Context, env environment) error {
 	s := &topicSetup{TopicsCmd: c, client: client, out: env.stdout}
 	err := s.run(ctx)
 	if err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(c.Brokers, ", "), explainedTopics(err))
+		return explainedTopics(err, c.Brokers)
 	}
 	if s.fatal > 0 {
 		return fmt.Errorf("%d settings break the guarantees: no worker starts with them", s.fatal)
@@ -89,14 +88,14 @@ func (c *TopicsCmd) values(mistakes *usageError) process.Cluster {
 }
 
 // explainedTopics says what to do about an error from Kafka.
-func explainedTopics(err error) error {
+func explainedTopics(err error, brokers []string) error {
 	switch {
 	case errors.Is(err, kafka.TopicAuthorizationFailed), errors.Is(err, kafka.ClusterAuthorizationFailed):
 		return fmt.Errorf("%w: this user needs CREATE on the topic or the cluster; or let somebody else create it", err)
 	case errors.Is(err, kafka.InvalidReplicationFactor):
 		return fmt.Errorf("%w: there are fewer brokers than that, use a smaller --replication", err)
 	}
-	return errors.New(status.Reason(err))
+	return explained(err, brokers, "DESCRIBE_CONFIGS on the topics")
 }
 
 // topicSetup is one run of the command.

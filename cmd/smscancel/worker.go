@@ -30,7 +30,7 @@ func (c *WorkerCmd) Run(ctx context.Context, env environment) error {
 	if len(mistakes) > 0 {
 		return mistakes
 	}
-	log = c.logger(env.stderr)
+	log = c.logger(env)
 	cfg.Reload = reloadFunc(env, &log, cfg.Live)
 	worker, err := process.New(cfg, log)
 	if err != nil {
