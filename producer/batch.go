@@ -30,6 +30,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // idempotent producer, so its batch gets the producer's identity afterwards.
 func encodeBatch(rs []protocol.Record, pid int64, epoch int16, sequence int32) ([]byte, error) {
 	var buf bytes.Buffer
+	buf.Grow(sizeOf(rs))
 	set := protocol.RecordSet{Version: 2, Records: protocol.NewRecordReader(rs...)}
 	if _, err := set.WriteTo(&buf); err != nil {
 		return nil, fmt.Errorf("encode a batch of %d records: %w", len(rs), err)
@@ -42,6 +43,29 @@ func encodeBatch(rs []protocol.Record, pid int64, epoch int16, sequence int32) (
 	binary.BigEndian.PutUint32(batch[batchCRC:], crc32.Checksum(batch[batchAttributes:], castagnoli))
 	return raw, nil
 }
+
+// sizeOf is an upper bound of what records take in a batch.
+func sizeOf(rs []protocol.Record) int {
+	size := 4 + batchHeader
+	for i := range rs {
+		size += recordOverhead
+		for _, part := range []protocol.Bytes{rs[i].Key, rs[i].Value} {
+			if part != nil {
+				size += part.Len()
+			}
+		}
+		for _, h := range rs[i].Headers {
+			size += headerOverhead + len(h.Key) + len(h.Value)
+		}
+	}
+	return size
+}
+
+// What the lengths and numbers of a record take at most, and those of a header.
+const (
+	recordOverhead = 32
+	headerOverhead = 8
+)
 
 // nextSequence is the sequence after n records; sequences wrap to 0 beyond 2³¹−1.
 func nextSequence(sequence int32, n int) int32 {
@@ -60,6 +84,17 @@ type pending struct {
 	done   chan struct{} // closed when offset or err is set
 	offset int64
 	err    error
+}
+
+// recordsOf are the records of a batch. Their time is now: the broker forgets
+// producers by the age of their records, so it is never an event's own.
+func recordsOf(batch []*pending) []protocol.Record {
+	rs := make([]protocol.Record, len(batch))
+	now := time.Now()
+	for i, p := range batch {
+		rs[i] = protocol.Record{Time: now, Key: protocol.NewBytes(p.key), Value: protocol.NewBytes(p.value), Headers: p.headers}
+	}
+	return rs
 }
 
 func (p *pending) resolve(offset int64, err error) {

@@ -18,9 +18,9 @@ func (w *Writer) encode(p *pending) error {
 	for _, h := range headers {
 		p.headers = append(p.headers, protocol.Header{Key: h.Key, Value: h.Value})
 	}
-	p.size = len(p.key) + len(p.value) + 32
+	p.size = len(p.key) + len(p.value) + recordOverhead
 	for _, h := range p.headers {
-		p.size += len(h.Key) + len(h.Value) + 8
+		p.size += len(h.Key) + len(h.Value) + headerOverhead
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package producer
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,8 +49,16 @@ func encodeEntry(partitions int, s source, o *worker.Outcome) []byte {
 	default:
 		kind, sub = 'm', o.SubAccountID
 	}
-	return fmt.Appendf(nil, "%s %d %s %d %d %d %08x %c %c %s", entryVersion, partitions, s.topic, s.partition,
-		o.Record.Offset, o.Record.Timestamp, o.Record.Hash, answerCodes[o.Answer()], kind, sub)
+	h := make([]byte, 0, 128)
+	h = append(append(h, entryVersion...), ' ')
+	h = append(strconv.AppendInt(h, int64(partitions), 10), ' ')
+	h = append(append(h, s.topic...), ' ')
+	for _, n := range [...]int64{int64(s.partition), o.Record.Offset, o.Record.Timestamp} {
+		h = append(strconv.AppendInt(h, n, 10), ' ')
+	}
+	h = hex.AppendEncode(h, binary.BigEndian.AppendUint32(nil, o.Record.Hash))
+	h = append(h, ' ', answerCodes[o.Answer()], ' ', kind, ' ')
+	return append(h, sub...)
 }
 
 // parseEntry reads the header of one outcome record.

@@ -11,7 +11,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 
 	"smscancel/worker"
 )
@@ -338,12 +337,7 @@ func (w *Writer) fail(batch []*pending, err error) {
 // send repeats one batch, byte for byte, until the broker's answer is definite,
 // and returns its base offset.
 func (w *Writer) send(batch []*pending) (int64, error) {
-	rs := make([]protocol.Record, len(batch))
-	now := time.Now() // the broker forgets producers by the age of their records: never an event's own time
-	for i, p := range batch {
-		rs[i] = protocol.Record{Time: now, Key: protocol.NewBytes(p.key), Value: protocol.NewBytes(p.value), Headers: p.headers}
-	}
-	raw, err := encodeBatch(rs, int64(w.coord.pid), int16(w.coord.epoch), w.sequence)
+	raw, err := encodeBatch(recordsOf(batch), int64(w.coord.pid), int16(w.coord.epoch), w.sequence)
 	if err != nil {
 		return 0, err
 	}

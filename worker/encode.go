@@ -90,10 +90,11 @@ func (o *Outcome) bounded() Outcome {
 // topic, whose records the outcomes answer, as a relative URI; the subject is
 // the id of the message or batch.
 func (o *Outcome) headers() []Header {
-	h := make([]Header, 0, 9)
+	h, values := make([]Header, 0, 9), make([]byte, 0, 256) // of all together
 	add := func(key, value string) {
-		if value != "" {
-			h = append(h, Header{Key: key, Value: []byte(value)})
+		if start := len(values); value != "" {
+			values = append(values, value...)
+			h = append(h, Header{Key: key, Value: values[start:len(values):len(values)]})
 		}
 	}
 	add("content-type", jsonType)

@@ -342,13 +342,3 @@ func TestCutKeepsAtMostTheLimit(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkEncode(b *testing.B) {
-	o := outcome(func(*Outcome) {})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := o.Encode(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -144,6 +145,16 @@ func TestEveryTimestampIsWrittenAsRFC3339(t *testing.T) {
 	} {
 		if got := FormatTime(c.at); got != c.want || !rfc3339.MatchString(got) {
 			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
+
+func TestOutcomeIDsAreVersion5UUIDs(t *testing.T) {
+	for n := range 300 { // around the room on the stack
+		topic := strings.Repeat("t", n)
+		want := uuid.NewSHA1(outcomeNamespace, fmt.Appendf(nil, "cluster/%s/3/%d/%d", topic, n, -n)).String()
+		if got := OutcomeID("cluster", topic, 3, int64(n), time.UnixMilli(int64(-n))); got != want {
+			t.Fatalf("topic of %d bytes: %s, want %s", n, got, want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 )
 
 func BenchmarkNoLimits(b *testing.B) {
+	b.ReportAllocs()
 	a := New(Config{})
 	for b.Loop() {
 		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
@@ -16,6 +17,7 @@ func BenchmarkNoLimits(b *testing.B) {
 }
 
 func BenchmarkLimitsNotReached(b *testing.B) {
+	b.ReportAllocs()
 	a := New(Config{RatePerSubAccount: 1e9, RateTotal: 1e9})
 	for b.Loop() {
 		p, _ := a.Wait(context.Background(), Ticket{SubAccountID: "a"})
@@ -42,5 +44,29 @@ func BenchmarkCrowd(b *testing.B) {
 			}
 			wg.Wait()
 		})
+	}
+}
+
+// Promise: a call that need not wait, of a sub-account that is at work, takes its
+// place and gives it back with one allocation, and one more for each token bucket.
+func TestAPlaceIsTakenWithFewAllocations(t *testing.T) {
+	for name, c := range map[string]struct {
+		a    *Admission
+		most float64
+	}{
+		"no limits":                   {New(Config{}), 1},
+		"limits that are not reached": {New(Config{RatePerSubAccount: 1e9, RateTotal: 1e9}), 3},
+	} {
+		other, err := c.a.Wait(t.Context(), Ticket{SubAccountID: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := testing.AllocsPerRun(1000, func() {
+			p, _ := c.a.Wait(context.Background(), Ticket{SubAccountID: "a"})
+			p.Done(answered)
+		}); got > c.most {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, c.most)
+		}
+		other.Done(answered)
 	}
 }
