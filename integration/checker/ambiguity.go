@@ -62,6 +62,9 @@ func (c *check) doubtOf(i int32, r *request, o *outcome, t *tries) (d doubt) {
 	for k := r.call; k != none; k = c.calls[k].next {
 		c.doubtOfOthers(&d, &c.calls[k], o, t)
 	}
+	if c.run.Setup.CallsLost && c.parts[r.part].logs > 1 && o.attempts > 0 {
+		d.may = true // an attempt is logged with the offset, which names several records here, and its call may have arrived nowhere
+	}
 	if o.session == none || !c.sessions[o.session].known {
 		d.may = true // nobody says what lease its owner inherited
 		return d
