@@ -23,6 +23,7 @@ func BenchmarkWorker(b *testing.B) {
 		limits simulator.Limits
 	}{
 		{"Rate", rateContest, simulator.Limits{}},
+		{"Busy", busyContest, simulator.Limits{}},
 		{"Faults", faultsContest, simulator.Limits{}},
 		{"Latency", latencyContest, simulator.Limits{}},
 		{"Steady", steadyContest, publishedLimits},

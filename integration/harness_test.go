@@ -20,6 +20,7 @@ import (
 
 	"smscancel/integration/checker"
 	"smscancel/integration/kafkatest"
+	"smscancel/integration/planted"
 	"smscancel/integration/simulator"
 	"smscancel/worker/status"
 )
@@ -52,8 +53,37 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 // plainBinary is the worker as it is shipped, static, for tests that measure
-// memory and speed.
-var plainBinary = sync.OnceValues(func() (string, error) { return build("smscancel", "cmd/smscancel", "0") })
+// memory and speed. With SMSCANCEL_PROFILE it writes its CPU profile into that folder.
+var plainBinary = sync.OnceValues(func() (string, error) {
+	var flags []string
+	if os.Getenv("SMSCANCEL_PROFILE") != "" {
+		overlay, err := profiled()
+		if err != nil {
+			return "", err
+		}
+		flags = []string{"-overlay", overlay}
+	}
+	return build("smscancel", "cmd/smscancel", "0", flags...)
+})
+
+// profiled adds testdata/profile to the command.
+func profiled() (overlay string, err error) {
+	root, err := planted.Root()
+	if err != nil {
+		return "", err
+	}
+	dir, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	content, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		filepath.Join(root, "cmd/smscancel/profile.go"): filepath.Join(root, "integration/testdata/profile/profile.go")}})
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(dir, "profile.json")
+	return overlay, os.WriteFile(overlay, content, 0o600)
+}
 
 func build(name, command, cgo string, flags ...string) (string, error) {
 	dir, err := buildDir()
