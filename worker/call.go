@@ -21,15 +21,8 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 			l.giveBack()
 			return j.decided(StatusExpired, nil, last), nil
 		}
-		if errors.Is(err, policy.ErrWithdrawn) {
-			return j.withdrawn(last), nil
-		}
-		var held *admission.HeldError
-		if errors.As(err, &held) {
-			return j.decided(StatusFailed, nil, refusal(held, last)), nil
-		}
 		if err != nil {
-			return nil, err
+			return j.notAdmitted(err, last)
 		}
 		retry = j.clock(retry, l.Paused)
 		verdict, shut, err := j.attempt(work, l)
@@ -65,6 +58,18 @@ func (j *Job) call(admit, wait, work context.Context) (*Outcome, error) {
 			return nil, err
 		}
 	}
+}
+
+// notAdmitted is how a request ends that may not be called.
+func (j *Job) notAdmitted(err error, last *Error) (*Outcome, error) {
+	if errors.Is(err, policy.ErrWithdrawn) {
+		return j.withdrawn(last), nil
+	}
+	var held *admission.HeldError
+	if errors.As(err, &held) {
+		return j.decided(StatusFailed, nil, refusal(held, last)), nil
+	}
+	return nil, err
 }
 
 // clock starts the retry clock with the first attempt, or with the moment the

@@ -44,11 +44,11 @@ func (c *Client) attempt(ctx context.Context, call worker.Call, key Key) Attempt
 	if err != nil {
 		return Attempt{Err: err, At: time.Now()}
 	}
-	ctx, callOff := context.WithCancelCause(ctx)
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, noAnswerError{c.timeout})
-	defer callOff(nil)
-	defer cancel()
-	w := wire{permission: permission{ctx: ctx, call: call, cancel: callOff}}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	timeout := time.AfterFunc(c.timeout, func() { end(noAnswerError{c.timeout}) }) // cheaper than a second context
+	defer timeout.Stop()
+	w := wire{permission: permission{ctx: ctx, call: call, cancel: end}}
 	defer w.watch()()
 	req := &http.Request{Method: http.MethodDelete, URL: u, Host: u.Host, Header: c.header(key, call.TraceParent, call.TraceState)}
 	resp, err := c.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, w.trace())))
