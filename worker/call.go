@@ -182,7 +182,7 @@ func (j *Job) attempt(work context.Context, l leave) (v Verdict, shut bool, err 
 	started := time.Now()
 	m := j.p.Metrics
 	m.InFlight.Inc()
-	v = j.p.Caller.Cancel(work, Call{Target: j.request.Target, TraceParent: j.request.TraceParent, TraceState: j.request.TraceState,
+	v = j.p.Caller.Cancel(j.spanned(work), Call{Target: j.request.Target, TraceParent: j.base.TraceParent, TraceState: j.base.TraceState, Resend: j.attempts,
 		Wanted: l.wanted, Confirm: func(ctx context.Context) bool { return j.confirm(ctx, l) }})
 	m.InFlight.Dec()
 	shut = l.Done(v.result(work.Err() != nil))

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"smscancel/worker/dedupe"
 	"smscancel/worker/policy"
 )
@@ -19,6 +21,7 @@ type Job struct {
 	key       dedupe.Key
 	turn      *dedupe.Turn[Outcome] // nil when rejected
 	taken     time.Time
+	span      trace.Span    // nil = not traced
 	inLine    time.Duration // paused by the operator while it waited in line
 
 	stage    atomic.Uint32
@@ -47,6 +50,7 @@ func (p *Partition) Read(rec *Record) *Job {
 func (j *Job) Begin() {
 	p := j.p
 	j.taken, j.open = p.arrive(), j.base.Record.Offset <= p.Inherited
+	j.startSpan()
 	p.Metrics.Requests.WithLabelValues(j.base.Source.Topic).Inc()
 	if j.request != nil {
 		j.key = dedupe.Key128(p.Hasher, j.request.Target.Identity())
@@ -70,10 +74,13 @@ func (j *Job) Key() (string, bool) {
 func (j *Job) Run(admit, work context.Context) (int64, error) {
 	o, err := j.outcome(admit, work)
 	if err != nil {
+		j.endSpan(nil, err)
 		return 0, err
 	}
 	j.at(stageOutcome)
-	return j.settle(work, o)
+	offset, err := j.settle(work, o)
+	j.endSpan(o, err)
+	return offset, err
 }
 
 // Abandon gives the turn to the next record of the message after Run failed.

@@ -29,6 +29,7 @@ type Call struct {
 	Target      Target
 	TraceParent string // handed on to the API, as TraceState is; both may be empty
 	TraceState  string
+	Resend      int // attempts of the same request before this one
 
 	// Wanted calls the attempt off when it ends while no connection stands; nil = never.
 	Wanted context.Context
@@ -90,6 +91,7 @@ type Handler struct {
 	Metrics   *metrics.Metrics
 	Recent    *status.Recent
 	Tally     *status.Tally
+	Tracing   Tracing
 	Log       zerolog.Logger
 
 	mu      sync.Mutex

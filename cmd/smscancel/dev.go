@@ -69,13 +69,14 @@ func (c *DevCmd) Run(ctx context.Context, env environment) error {
 	if len(mistakes) > 0 {
 		return mistakes
 	}
-	d := &dev{DevCmd: *c, log: logs.logger(env), out: env.stdout}
+	d := &dev{DevCmd: *c, env: env, log: logs.logger(env), out: env.stdout}
 	return d.run(ctx)
 }
 
 // dev is the whole product in one process.
 type dev struct {
 	DevCmd
+	env    environment
 	log    zerolog.Logger
 	out    io.Writer
 	broker *broker.Broker
@@ -96,6 +97,11 @@ func (d *dev) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return runTraced(ctx, d.env, d.log, cfg, func(cfg process.Config) error { return d.work(ctx, cancel, cfg) })
+}
+
+// work runs the worker until what dev was started for is done. stop ends ctx.
+func (d *dev) work(ctx context.Context, stop func(), cfg process.Config) error {
 	proc, err := process.New(cfg, d.log)
 	if err != nil {
 		return err
@@ -117,10 +123,10 @@ func (d *dev) run(ctx context.Context) error {
 	go func() { done <- work(ctx) }()
 	select {
 	case err = <-done:
-		cancel()
+		stop()
 		return errors.Join(err, <-failed)
 	case err = <-failed:
-		cancel()
+		stop()
 		return errors.Join(err, <-done)
 	}
 }

@@ -32,11 +32,13 @@ func (c *WorkerCmd) Run(ctx context.Context, env environment) error {
 	}
 	log = c.logger(env)
 	cfg.Reload = reloadFunc(env, &log, cfg.Live)
-	worker, err := process.New(cfg, log)
-	if err != nil {
-		return err
-	}
-	return worker.Run(ctx, func(addr string) { log.Info().Str("addr", addr).Msg("status server") })
+	return runTraced(ctx, env, log, cfg, func(cfg process.Config) error {
+		worker, err := process.New(cfg, log)
+		if err != nil {
+			return err
+		}
+		return worker.Run(ctx, func(addr string) { log.Info().Str("addr", addr).Msg("status server") })
+	})
 }
 
 // check notes the mistakes that can be found although others were found before.

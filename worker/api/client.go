@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"smscancel/worker"
 )
 
@@ -35,6 +37,7 @@ type Config struct {
 	UserAgent      string        // empty = smscancel
 	Concurrency    int           // calls at once, and so connections kept; 0 = 1024
 	Connect        ConnectFunc   // how to reach the API; nil = TCP
+	Tracer         trace.Tracer  // a span of each attempt; nil = none
 }
 
 // Client makes calls to one API host. It is safe for concurrent use.
@@ -44,6 +47,7 @@ type Client struct {
 	timeout   time.Duration
 	userAgent string
 	transport *http.Transport
+	tracer    trace.Tracer
 }
 
 var _ worker.Caller = (*Client)(nil)
@@ -75,6 +79,7 @@ func newClient(cfg Config, connect connectFunc) (*Client, error) {
 		timeout:   timeout,
 		userAgent: cmp.Or(cfg.UserAgent, defaultUserAgent),
 		transport: newTransport(d, cmp.Or(cfg.Concurrency, defaultConcurrency)),
+		tracer:    cfg.Tracer,
 	}, nil
 }
 
@@ -102,8 +107,11 @@ func (c *Client) Cancel(ctx context.Context, call worker.Call) worker.Verdict {
 	if err != nil {
 		return Judge(Attempt{Err: err})
 	}
-	verdict := Judge(c.attempt(ctx, call, key))
+	span := c.span(ctx, &call)
+	attempt := c.attempt(ctx, call, key)
+	verdict := Judge(attempt)
 	key.scrub(verdict.Err)
+	endSpan(span, attempt, verdict)
 	return verdict
 }
 

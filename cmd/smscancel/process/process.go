@@ -15,6 +15,9 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"smscancel/consumer"
 	"smscancel/consumer/records"
@@ -34,7 +37,8 @@ const windowBytes = 64 << 20
 // Config is what a worker runs with.
 type Config struct {
 	Version  string
-	Instance string // names this process in logs and User-Agent; empty = host name and a random part
+	Instance string               // names this process in logs and User-Agent; empty = host name and a random part
+	Traces   trace.TracerProvider // where spans go; nil = there are none
 
 	Cluster        Cluster
 	Group          string
@@ -74,6 +78,7 @@ type Process struct {
 	metrics   *metrics.Metrics
 	recent    *status.Recent
 	tally     *status.Tally
+	tracer    trace.Tracer // nil = no traces
 	admission *admission.Admission
 	policy    *policy.Policy
 	handler   *worker.Handler
@@ -86,13 +91,17 @@ type Process struct {
 
 // New makes a worker that Run starts.
 func New(cfg Config, log zerolog.Logger) (*Process, error) {
-	cfg.Instance = cmp.Or(cfg.Instance, instanceName())
+	cfg.Instance = cmp.Or(cfg.Instance, InstanceName())
 	p := &Process{cfg: cfg, metrics: metrics.New(), recent: &status.Recent{}, tally: status.NewTally(), waiting: "starting"}
 	p.log = log.With().Str("instance", cfg.Instance).Logger()
+	if cfg.Traces != nil {
+		p.tracer = cfg.Traces.Tracer("smscancel", trace.WithInstrumentationVersion(cfg.Version), trace.WithSchemaURL(semconv.SchemaURL))
+	}
 	var err error
 	p.api, err = api.New(api.Config{
 		BaseURL: cfg.APIURL, Keys: cfg.Keys, CAFile: cfg.APICAFile, AttemptTimeout: cfg.AttemptTimeout, Connect: cfg.APIConnect,
 		UserAgent: fmt.Sprintf("smscancel/%s (%s)", cfg.Version, cfg.Instance), Concurrency: cfg.Concurrency,
+		Tracer: p.tracer,
 	})
 	if err != nil {
 		return nil, err
@@ -127,8 +136,8 @@ func (p *Process) Run(ctx context.Context, listening func(addr string)) error {
 // Metrics are those that the status server shows.
 func (p *Process) Metrics() *metrics.Metrics { return p.metrics }
 
-// instanceName tells the processes of a host apart, in logs and User-Agent.
-func instanceName() string {
+// InstanceName tells the processes of a host apart, in logs and User-Agent.
+func InstanceName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -152,7 +161,10 @@ func (p *Process) wire() {
 			MaxElapsed: p.cfg.RetryMaxElapsed, MaxAttempts: p.cfg.RetryMaxAttempts,
 		},
 		AuthHold: p.cfg.AuthHold,
-		Hasher:   dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Tally: p.tally, Log: p.log,
+		Tracing: worker.Tracing{Tracer: p.tracer, Attributes: []attribute.KeyValue{
+			semconv.MessagingConsumerGroupName(p.cfg.Group), semconv.MessagingClientID(p.cfg.Instance),
+		}},
+		Hasher: dedupe.NewHasher(), Metrics: p.metrics, Recent: p.recent, Tally: p.tally, Log: p.log,
 	}
 }
 
