@@ -55,14 +55,14 @@ func (c *collector) serve(w http.ResponseWriter, r *http.Request) {
 		for _, scope := range resource.ScopeSpans {
 			for _, s := range scope.Spans {
 				c.spans = append(c.spans, span{s, hex.EncodeToString(s.SpanId), hex.EncodeToString(s.ParentSpanId), hex.EncodeToString(s.TraceId),
-					valuesOf(s.Attributes), valuesOf(resource.Resource.Attributes)})
+					attributesOf(s.Attributes), attributesOf(resource.Resource.Attributes)})
 			}
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-func valuesOf(attributes []*commonpb.KeyValue) map[string]any {
+func attributesOf(attributes []*commonpb.KeyValue) map[string]any {
 	values := map[string]any{}
 	for _, a := range attributes {
 		switch v := a.Value.Value.(type) {
