@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -84,26 +85,48 @@ func (c *contest) repeats(n int, id func(i int) int) figures {
 
 // replayContest starts workers with millions of outcomes in the window.
 func replayContest(c *contest) {
-	f := &fullWindow{world: c.world, entries: sized(number("SMSCANCEL_ENTRIES", 5_000_000))}
+	n := sized(5_000_000)
+	r := c.replays(n)
+	c.tell(fmt.Sprintf("replay of %d outcomes", n), standings{}, "",
+		atLeast("outcomes/s", 2_000_000, float64(n)/median(r.seconds)),
+		atMost("bytes of live heap an entry", 32, median(r.heap)/float64(n)),
+		atMost("MiB of RSS at most", 400, median(r.rss)/mib))
+}
+
+// replays are what several restarts took.
+type replays struct{ seconds, heap, rss, pause []float64 }
+
+func (c *contest) replays(n int) (all replays) {
+	c.t.Helper()
+	f := &fullWindow{world: c.world, entries: n}
 	f.fill()
 	f.commitEnds()
-	var perSecond, perEntry, rss []float64
 	for round := range rounds() {
 		r, took := f.replay(round)
 		u, err := r.sample()
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		if int(u.entries) != f.entries {
-			c.t.Errorf("the index holds %.0f entries of %d", u.entries, f.entries)
+		if int(u.entries) != n {
+			c.t.Errorf("the index holds %.0f entries of %d", u.entries, n)
 		}
-		perSecond = append(perSecond, u.entries/took.Seconds())
-		perEntry = append(perEntry, u.heap/u.entries)
-		rss = append(rss, r.peakMemory()/mib)
+		all.seconds = append(all.seconds, took.Seconds())
+		all.heap = append(all.heap, u.heap)
+		all.rss = append(all.rss, r.peakMemory())
+		all.pause = append(all.pause, r.longestPause())
 		r.stop()
 	}
-	c.tell(fmt.Sprintf("replay of %d outcomes", f.entries), standings{}, "",
-		atLeast("outcomes/s", 2_000_000, median(perSecond)),
-		atMost("bytes of live heap an entry", 32, median(perEntry)),
-		atMost("MiB of RSS at most", 400, median(rss)))
+	return all
+}
+
+// longestPause is for how many seconds a garbage collection has stopped the world
+// at most.
+func (r *replica) longestPause() (seconds float64) {
+	r.t.Helper()
+	_, body, err := r.get("/metrics")
+	_, after, found := strings.Cut(body, `go_gc_duration_seconds{quantile="1"} `)
+	if _, parsed := fmt.Sscan(after, &seconds); err != nil || !found || parsed != nil {
+		r.t.Fatalf("no pauses in the metrics: %v, %v", err, parsed)
+	}
+	return seconds
 }
