@@ -68,17 +68,23 @@ func buildExample(t *testing.T, language string) (run string) {
 	}
 	for _, probe := range exampleTools[language] {
 		if out, err := shell(probe).CombinedOutput(); err != nil {
-			notrun.Missing(t, probe, fmt.Sprintf("%v: %s", err, bytes.TrimSpace(out)))
+			notrun.Missing(t, probe, lastLine(out, err))
 		}
 	}
 	lines := strings.Split(block, "\n")
 	last := len(lines) - 1
 	for _, line := range lines[:last] { // also wants a package registry, or what it gave before
 		if out, err := shell(line).CombinedOutput(); err != nil {
-			notrun.Missing(t, "what an example needs", fmt.Sprintf("%s: %v: %s", line, err, bytes.TrimSpace(out)))
+			notrun.Missing(t, line, lastLine(out, err))
 		}
 	}
 	return lines[last]
+}
+
+// lastLine is the end of what a command said when it failed: the reason is one line.
+func lastLine(out []byte, err error) string {
+	out = bytes.TrimSpace(out)
+	return fmt.Sprintf("%v: %s", err, out[bytes.LastIndexByte(out, '\n')+1:])
 }
 
 // shell runs a command at the top of the repository.
