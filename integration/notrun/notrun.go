@@ -1,8 +1,8 @@
 // Package notrun ends a test that needs what the machine does not have, and
 // takes note of it, so that a run over many packages can say at its end what it
 // did not do. It does not look for anything itself: kafkatest (an engine), model
-// (spin), page (a Chromium) and the tests of completion (zsh, fish) do, and call
-// Missing. No other test is ever skipped.
+// (spin), page (a Chromium), the tests of completion (zsh, fish) and of the examples
+// (Python, Java) do, and call Missing. No other test is ever skipped.
 package notrun
 
 import (
