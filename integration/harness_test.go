@@ -175,7 +175,7 @@ func (w *world) lowerLane() (topic string) {
 	return topic
 }
 
-// outcomeSettings are those that README.md asks for.
+// outcomeSettings are those that deploy/README.md asks for.
 func outcomeSettings() map[string]string {
 	return map[string]string{"retention.ms": "1209600000", "message.timestamp.type": "LogAppendTime"}
 }
