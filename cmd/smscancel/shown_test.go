@@ -17,7 +17,7 @@ import (
 )
 
 // standsFor is what the placeholders of the guides are in the scene. BROKER is
-// the embedded broker's address.
+// the embedded broker's address; the environment has it for commands that name none.
 var standsFor = [][2]string{
 	{"go run ./cmd/smscancel", "smscancel"},
 	{"bin/smscancel", "smscancel"},
@@ -26,6 +26,7 @@ var standsFor = [][2]string{
 	{"SMSCANCEL_API_KEY=…", "SMSCANCEL_API_KEY=dev"},
 	{"some-query", "cat rows.ndjson"},
 	{"| jq .umid", "| cat"},
+	{"--since …", "--since 1h"},
 }
 
 // sceneFiles are the files that the guides name.
@@ -37,6 +38,7 @@ var sceneFiles = map[string]string{
 		"11111111-1111-4111-8111-111111111111,acme_bank,2020-05-04T09:00:00Z,A-1198\n" +
 		"not-a-uuid,acme_shop,,A-1199\n",
 	"wrong.csv":   "umid,subAccountId,scheduledAt\n" + someUMID + ",acme_shop,tomorrow\n" + someUMID + ",x,\n",
+	"worker.yaml": "default-sub-account: acme_shop\n",
 	"rows.ndjson": `{"umid":"5a0d1f6e-7c1b-4f57-9d0b-6b0d6c1f2a34"}` + "\n",
 }
 
@@ -45,7 +47,7 @@ var settledBefore = []string{"cmd/smscancel/outcomes/README.md"}
 
 // endless are commands that run until Ctrl-C, and what shows that they are at work.
 var endless = map[string]string{
-	`smscancel worker `:  `partition taken over|joined the group`,
+	`smscancel worker`:   `partition taken over|joined the group`,
 	`--follow`:           `autumn-sale`,
 	`smscancel dev$`:     `Ctrl-C ends it`,
 	`smscancel simulate`: `(?m)^admin `,
@@ -70,7 +72,10 @@ type shownCmd struct {
 
 var comment = regexp.MustCompile(`\s+# .*$`)
 
-// commands are those that a guide shows.
+// inline is a command in the midst of a sentence.
+var inline = regexp.MustCompile("`(smscancel [^`]+)`")
+
+// commands are those that a guide shows: in blocks, and then in sentences.
 func (g guide) commands() (all []shownCmd) {
 	for _, b := range g.blocks {
 		for _, line := range b.lines {
@@ -85,6 +90,9 @@ func (g guide) commands() (all []shownCmd) {
 				all = append(all, shownCmd{text: strings.TrimSpace(comment.ReplaceAllString(line, ""))})
 			}
 		}
+	}
+	for _, m := range inline.FindAllStringSubmatch(g.prose, -1) {
+		all = append(all, shownCmd{text: m[1]})
 	}
 	return all
 }
@@ -157,7 +165,7 @@ func newGuideScene(t *testing.T, g guide) *guideScene {
 	api := dev.await(&dev.stdout, `(?m)^api     (\S+)\n`)
 	dev.await(&dev.stdout, `Ctrl-C ends it`)
 	s.env = append(os.Environ(), "PATH="+asCommand(t)+":"+os.Getenv("PATH"), "HOME="+s.dir, "SMSCANCEL_STATE_DIR="+filepath.Join(s.dir, "state"),
-		"SMSCANCEL_API_URL="+api, "SMSCANCEL_API_KEY=dev", "SMSCANCEL_HTTP_ADDR=127.0.0.1:0", "SMSCANCEL_BROKER_PORT=0", "SMSCANCEL_API_ADDR=127.0.0.1:0")
+		"SMSCANCEL_BROKERS="+s.broker, "SMSCANCEL_API_URL="+api, "SMSCANCEL_API_KEY=dev", "SMSCANCEL_HTTP_ADDR=127.0.0.1:0", "SMSCANCEL_BROKER_PORT=0", "SMSCANCEL_API_ADDR=127.0.0.1:0")
 	for name, content := range sceneFiles {
 		require.NoError(t, os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600))
 	}
