@@ -13,9 +13,7 @@ import (
 func latencyContest(c *contest) {
 	const api, trickle = 50 * time.Millisecond, 100
 	c.takes(api)
-	c.onRequests(10)
-	c.preload(sized(20_000))
-	half := int(c.drain(sized(20_000)).rate / 2)
+	half := int(c.burst(sized(20_000)).rate / 2)
 	var busy, idle standings
 	for range rounds() {
 		busy.l = append(busy.l, c.limit(sized(10*half), half))

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// rateContest has requests wait, as many as take some seconds, and nothing go
-// wrong.
+// rateContest has many requests come at once, and nothing go wrong.
 func rateContest(c *contest) {
 	c.patientRate(10, .97)
 	c.patientRate(1, .95)
@@ -26,11 +25,10 @@ func (c *contest) patientRate(partitions int, want float64) {
 	n := sized(20_000)
 	c.takes(50 * time.Millisecond)
 	c.onRequests(partitions)
-	c.preload(n)
 	var s standings
 	for range rounds() {
 		s.l = append(s.l, c.limit(n, 0))
-		s.w = append(s.w, c.drain(n))
+		s.w = append(s.w, c.burst(n))
 		s.b = append(s.b, c.baselineOf(100))
 	}
 	c.tell(fmt.Sprintf("API 50 ms, %d requests; partitions: %d", n, partitions), s, "", atLeast("rate / L", want, s.ratio(rate)))

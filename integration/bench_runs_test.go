@@ -243,6 +243,26 @@ func (c *contest) drain(n int) figures {
 	return c.finish(r, n, time.Now(), c.usage(r))
 }
 
+// burst runs W on n requests that come at once, while it runs all partitions: in a
+// run of two seconds the time between the first takeover and the last would show.
+// It begins with the first call.
+func (c *contest) burst(n int) figures {
+	c.t.Helper()
+	c.onRequests(c.parts)
+	c.turn()
+	r := c.worker()
+	c.waitRunning(r)
+	before := c.usage(r)
+	called := make(chan time.Time, 1)
+	ctx := within(c.t)
+	go func() {
+		c.sim.Await(ctx, func(s simulator.Summary) bool { return s.Calls > 0 })
+		called <- time.Now()
+	}()
+	c.preload(n)
+	return c.finish(r, n, <-called, before)
+}
+
 // serve runs W at a steady rate, from an empty topic on.
 func (c *contest) serve(n, perSecond int) figures {
 	c.t.Helper()

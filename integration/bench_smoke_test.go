@@ -35,8 +35,10 @@ func TestEveryContenderOfTheBenchmarkDoesItsWork(t *testing.T) {
 			t.Errorf("limit did %d beside %d that were read and written of %d; %d calls", l.done, k.done, n, c.sim.Summary().Calls)
 		}
 	}
-	if f := c.serve(n, 1000); f.latency.P50 <= 0 || f.latency.P50 > f.latency.P99 {
-		t.Errorf("latencies of %+v", f)
+	for name, f := range map[string]figures{"burst": c.burst(n), "steady": c.serve(n, 1000)} {
+		if f.done != n || f.latency.P50 <= 0 || f.latency.P50 > f.latency.P99 {
+			t.Errorf("%s: %+v", name, f)
+		}
 	}
 }
 
