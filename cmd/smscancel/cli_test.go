@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log"
 	"os"
 	"path/filepath"
@@ -124,6 +125,7 @@ api-key: abc
 func TestEachMistakeNamesFlagValueAndRemedy(t *testing.T) {
 	key := map[string]string{"SMSCANCEL_API_KEY": "k1"}
 	ok := []string{"worker", "--brokers", "127.0.0.1:9092"}
+	noKeys := t.TempDir()
 	for name, c := range map[string]struct {
 		file string
 		vars map[string]string
@@ -145,6 +147,7 @@ func TestEachMistakeNamesFlagValueAndRemedy(t *testing.T) {
 		"broker's port":        {vars: key, args: []string{"worker", "--brokers", "a:70000"}, want: []string{`--brokers: "a:70000": each broker is HOST:PORT`}},
 		"no brokers in a list": {file: "brokers: []\n", vars: key, args: []string{"worker"}, want: []string{noBroker}},
 		"empty key":            {vars: map[string]string{"SMSCANCEL_API_KEY": ""}, args: ok, want: []string{`SMSCANCEL_API_KEY: API key is empty`}},
+		"no key in a folder":   {args: append(ok, "--api-key-file", noKeys), want: []string{fmt.Sprintf(`--api-key-file: %q: API keys: directory %s holds no key file: put the key of each sub-account into a file of its name`, noKeys, noKeys)}},
 		"key file missing":     {args: append(ok, "--api-key-file", "/no/key"), want: []string{`--api-key-file: "/no/key": API keys: stat /no/key: no such file or directory`}},
 		"password in the URL": {vars: key, args: append(ok, "--api-url", "https://me:canary@x"),
 			want: []string{`--api-url: "[redacted]@x": must not carry a user or password: keys come from files or the environment`}},

@@ -143,7 +143,7 @@ func (k *KeyFiles) readDir(old *keySet) (*keySet, error) {
 		return set, err
 	}
 	if len(set.bySubAccount) == 0 {
-		return old, fmt.Errorf("API keys: directory %s holds no key file", k.path)
+		return old, fmt.Errorf("API keys: directory %s holds no key file: put the key of each sub-account into a file of its name", k.path)
 	}
 	return set, nil
 }
