@@ -11,8 +11,9 @@ import (
 // few neighbours, and a larger table is filled in one pass from the smaller. It
 // has no pointers inside, so the garbage collector never walks it.
 //
-// A slot is 24 bytes; with 7 of 8 in use after growth by an eighth at a time,
-// that is at most 32 bytes an entry (a test measures it).
+// A slot is 24 bytes. Tables grow by a quarter at a time when 9 of 10 slots are in
+// use, and not all at the same time: so a large index takes less than 32 bytes an
+// entry at any time (a test measures it).
 //
 // Entries wait until they are enough to be put in together, or until somebody
 // asks: an entry alone waits for its place to come out of the memory, many wait
@@ -52,7 +53,7 @@ const (
 
 	leastSize = 4    // slots
 	growth    = 1.25 // of a table
-	crowd     = 128  // so many are put in together
+	crowd     = 512  // so many are put in together
 	keptRoom  = 8    // of those who wait is kept
 )
 
@@ -211,7 +212,7 @@ func (t *table) insert(place int, s *slot) {
 }
 
 // most is how many entries a table of a size holds before it grows.
-func most(slots int) int { return slots * 7 / 8 }
+func most(slots int) int { return slots * 9 / 10 }
 
 // size is that of a table with room for so many entries.
 func (t *table) size(entries int) int {
