@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -41,15 +42,19 @@ func runTraced(ctx context.Context, env environment, log zerolog.Logger, cfg pro
 		return run(cfg)
 	}
 	cfg.Traces = t.provider
-	var deadline atomic.Int64
-	defer context.AfterFunc(ctx, func() { deadline.Store(time.Now().Add(cfg.DrainTimeout).UnixNano()) })()
+	var stopped atomic.Pointer[time.Time] // when the stop began; nil when the worker ended by itself
+	defer context.AfterFunc(ctx, func() { stopped.Store(new(time.Now())) })()
 	err = run(cfg)
-	flush := min(flushTime, cfg.DrainTimeout)
-	if at := deadline.Load(); at != 0 {
-		flush = min(flush, time.Until(time.Unix(0, at)))
-	}
-	t.stop(flush, log)
+	t.stop(flushWithin(cfg.DrainTimeout, stopped.Load()), log)
 	return err
+}
+
+// flushWithin is what a stop has left for the last spans.
+func flushWithin(drain time.Duration, stopped *time.Time) time.Duration {
+	if stopped != nil {
+		drain -= time.Since(*stopped)
+	}
+	return min(flushTime, drain)
 }
 
 // tracesWanted tells whether the environment asks for traces.
@@ -80,13 +85,14 @@ func isTrue(s string) bool { return len(s) == 4 && s[0]|' ' == 't' && s[1:] == "
 // startTracing reads the rest of the environment through the SDK: sampler,
 // limits, queue, headers, certificates.
 func startTracing(ctx context.Context, cfg process.Config, log zerolog.Logger) (*tracing, error) {
+	otel.SetLogger(logr.New(sdkLog{log}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn().Err(err).Msg("OpenTelemetry") }))
 	ctx = context.WithoutCancel(ctx)
 	what, err := resource.New(ctx, resource.WithSchemaURL(semconv.SchemaURL), resource.WithAttributes(
 		semconv.ServiceName("smscancel"), semconv.ServiceVersion(cfg.Version), semconv.ServiceInstanceID(cfg.Instance)),
 		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("resource of the traces: %w", err)
+		log.Warn().Err(err).Msg("traces do not tell everything about this worker")
 	}
 	otlp, err := otlptracehttp.New(ctx)
 	if err != nil {
@@ -130,3 +136,27 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) er
 	e.failing = err != nil
 	return nil
 }
+
+// sdkLog takes the mistakes that the SDK finds in its variables. It leaves out
+// their values: a token for the collector may stand in one.
+type sdkLog struct{ zerolog.Logger }
+
+// Error implements logr.LogSink.
+func (l sdkLog) Error(_ error, msg string, _ ...any) {
+	l.Warn().Str("reason", msg).Msg("OpenTelemetry's variables")
+}
+
+// Info implements logr.LogSink.
+func (sdkLog) Info(int, string, ...any) {}
+
+// Init implements logr.LogSink.
+func (sdkLog) Init(logr.RuntimeInfo) {}
+
+// Enabled implements logr.LogSink.
+func (sdkLog) Enabled(int) bool { return false }
+
+// WithValues implements logr.LogSink.
+func (l sdkLog) WithValues(...any) logr.LogSink { return l }
+
+// WithName implements logr.LogSink.
+func (l sdkLog) WithName(string) logr.LogSink { return l }

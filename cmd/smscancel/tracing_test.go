@@ -1,12 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -101,7 +104,7 @@ func within(inner, outer span) bool {
 func TestTheTraceGoesFromRequestToOutcome(t *testing.T) {
 	c := newCollector(t)
 	w := newTraced(t, "messages:\n  "+umid(1)+": {answers: [{status: 503}]}\n  "+umid(7)+": {state: unknown}\n",
-		map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"})
+		map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test,service.version=7"})
 	w.ask(requestOf(1), "traceparent", parentOf(1), "tracestate", "vendor=x")
 	w.ask(requestOf(1), "traceparent", parentOf(2))
 	w.ask(`{"umid":`, "traceparent", parentOf(3))
@@ -128,7 +131,7 @@ func TestTheTraceGoesFromRequestToOutcome(t *testing.T) {
 		"smscancel.outcome.id": got[0]["id"], "smscancel.outcome.status": "cancelled", "smscancel.attempts": 2, "smscancel.ambiguous": false,
 	}, process.attributes)
 	assert.False(t, failed(process))
-	for name, want := range map[string]any{"service.name": "smscancel", "service.version": version, "service.instance.id": client,
+	for name, want := range map[string]any{"service.name": "smscancel", "service.version": "7", "service.instance.id": client,
 		"deployment.environment.name": "test"} {
 		assert.Equal(t, want, process.resource[name], name)
 	}
@@ -256,12 +259,61 @@ func TestTheWorkGoesOnWithoutTheCollector(t *testing.T) {
 	}
 }
 
-// The last spans are given up in time for the stop.
-func TestAStopDoesNotWaitForTheCollector(t *testing.T) {
-	w := newTraced(t, "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": hangingCollector(t), "OTEL_BSP_EXPORT_TIMEOUT": "3600000"})
-	w.ask(requestOf(1))
-	w.work("--drain-timeout", "1s")
+func TestTheLastSpansHaveWhatTheStopHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopped := time.Now()
+		assert.Equal(t, flushTime, flushWithin(time.Minute, nil))
+		assert.Equal(t, time.Second, flushWithin(time.Second, nil))
+		time.Sleep(20 * time.Second)
+		assert.Equal(t, flushTime, flushWithin(25*time.Second, &stopped))
+		time.Sleep(3 * time.Second)
+		assert.Equal(t, 2*time.Second, flushWithin(25*time.Second, &stopped))
+	})
+}
+
+// A request that a stop hands back has calls, but no outcome.
+func TestARequestHandedBackHasItsSpan(t *testing.T) {
+	c := newCollector(t)
+	w := newTraced(t, "messages:\n  "+umid(1)+": {answers: [{status: 503, repeat: 1000}]}\n", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL})
+	w.ask(requestOf(1), "traceparent", parentOf(1))
+	w.work("--retry-initial", "1h", "--retry-max-interval", "1h", "--retry-max-elapsed", "0")
+	require.NoError(t, w.api.Await(t.Context(), func(s simulator.Summary) bool { return s.Calls > 0 }))
+	require.Equal(t, exitDone, w.end(), w.stderr.String())
+	process := c.only(spanID(1))
+	assert.Equal(t, true, process.attributes["smscancel.handed_back"])
+	assert.NotContains(t, process.attributes, "smscancel.outcome.status")
+	assert.Len(t, c.below(process.id), process.attributes["smscancel.attempts"].(int))
+	assert.NotEmpty(t, c.below(process.id))
+}
+
+// The log tells of a mistake in the variables, and keeps a token to itself.
+func TestMistakesInTheVariablesShowNoToken(t *testing.T) {
+	c := newCollector(t)
+	w := newTraced(t, "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_EXPORTER_OTLP_HEADERS": "Bearer canary-token",
+		"OTEL_TRACES_SAMPLER": "nonsense", "OTEL_RESOURCE_ATTRIBUTES": "canary"})
+	w.ask(requestOf(1), "traceparent", parentOf(1))
+	w.work()
 	w.answers(1)
+	require.Equal(t, exitDone, w.end())
+	c.only(spanID(1))
+	shown := w.stderr.String()
+	assert.Contains(t, shown, `"message":"OpenTelemetry's variables"`)
+	assert.NotContains(t, shown, "canary-token")
+	for line := range strings.Lines(shown) {
+		assert.True(t, json.Valid([]byte(line)), line)
+	}
+}
+
+// A collector that never answers costs no outcome, and the last spans are given
+// up in time for the stop.
+func TestAStopDoesNotWaitForTheCollector(t *testing.T) {
+	w := newTraced(t, "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": hangingCollector(t), "OTEL_BSP_EXPORT_TIMEOUT": "3600000",
+		"OTEL_BSP_SCHEDULE_DELAY": "1", "OTEL_BSP_MAX_QUEUE_SIZE": "4", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"})
+	for n := range 20 { // far more than the queue holds
+		w.ask(requestOf(n))
+	}
+	w.work("--drain-timeout", "1s")
+	assert.Len(t, w.answers(20), 20)
 	require.Equal(t, exitDone, w.end(), w.stderr.String())
 	assert.Contains(t, w.stderr.String(), "the last traces were not sent in time")
 }
