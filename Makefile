@@ -29,7 +29,7 @@ all: build
 help:
 	@echo 'make test         vet and all tests; those with real Kafka where a container engine answers'
 	@echo 'make test-unit    only the tests that need no containers'
-	@echo 'make test-deploy  only those of deploy/ (Helm chart, alert rules, dashboard), and of the status page in a browser'
+	@echo 'make test-deploy  only those of deploy/ (compose file, Helm chart, alert rules, dashboard), and of the status page in a browser'
 	@echo 'make test-kafka   only the packages that test against real Kafka'
 	@echo 'make faults       random schedules in virtual time, SCHEDULES=3000 of them; goes on where it was stopped'
 	@echo 'make faults-kafka the faults on real Kafka at full length: hours, not for every change'
@@ -59,8 +59,8 @@ test-unit: packages
 	@set -e; packages=$$(cat bin/packages-unit.txt); \
 	if [ -n "$$packages" ]; then set -x; go test $(RACE) -timeout 20m $$packages; fi
 
-# Modules of their own: what Helm, Prometheus and a browser need is not for the worker.
-test-deploy:
+# Modules of their own: what compose, Helm, Prometheus and a browser need is not for the worker.
+test-deploy: kafka-image-if-missing
 	cd integration/deployment && go vet . && go test -count=1 -timeout 20m .
 	cd integration/page && go vet . && go test -count=1 -timeout 20m .
 

@@ -56,8 +56,10 @@ var endless = map[string]string{
 // runElsewhere are the commands that cannot run in the scene, and the test or
 // the step of .ci/run that runs them.
 var runElsewhere = map[string]string{
-	`^make build$`:     ".ci/run: make build",
-	`^(kubectl|helm) `: "TestTheWorkerRunsOnTheChartsConfiguration",
+	`^make build$`:                  ".ci/run: make build",
+	`^make kafka-image `:            ".ci/run: make test", // where it is missing
+	`^docker compose |^make image `: "TestTheComposeFileRunsACampaign",
+	`^(kubectl|helm) `:              "TestTheWorkerRunsOnTheChartsConfiguration",
 	`^go build .*/examples/|^bin/outcomes-|integration/examples/(python|java)`: "TestTheExamplesHandleEveryOutcomeOnce",
 	`^mkdir -p bin/model`:      "TestRemovingAPartBreaksIt",
 	`^spin |^cp .*ledger\.pml`: "TestRemovingAPartBreaksIt",

@@ -135,7 +135,7 @@ func TestBrokerStartsElsewhereWhenItsPortIsTaken(t *testing.T) {
 		if asked++; asked == 1 {
 			return taken.Addr().(*net.TCPAddr).Port, nil
 		}
-		return freePort()
+		return FreePort()
 	}})
 	if asked != 2 {
 		t.Errorf("asked for %d ports, want 2", asked)

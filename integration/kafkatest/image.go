@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"testing"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -21,6 +22,21 @@ const (
 
 	pullTimeout = 5 * time.Minute
 )
+
+// Image is what the brokers run, for a test that starts its own. It is present.
+func Image(tb testing.TB) string {
+	tb.Helper()
+	Require(tb)
+	docker, err := engine()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	name, err := image(tb.Context(), docker)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
 
 // image chooses what to run: what the caller names, else what is here, else
 // what a registry gives.

@@ -38,7 +38,7 @@ type Options struct {
 	// for FillDisk; 0 leaves its data in the container.
 	DiskMiB int
 
-	port func() (int, error) // chooses a loopback port; nil: freePort
+	port func() (int, error) // chooses a loopback port; nil: FreePort
 }
 
 // Ports inside a container. A listener's name must not contain SASL_ or SSL:
@@ -66,7 +66,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("users need a single broker, not %d", o.Brokers)
 	}
 	if o.port == nil {
-		o.port = freePort
+		o.port = FreePort
 	}
 	return nil
 }

@@ -17,9 +17,9 @@ const (
 	portTries   = 200
 )
 
-// freePort picks a loopback port that nobody listens on. Another process may
+// FreePort picks a loopback port that nobody listens on. Another process may
 // take it before the broker does: see isPortTaken.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	for range portTries {
 		port := lowestPort + rand.IntN(highestPort-lowestPort)
 		l, err := net.Listen("tcp", loopback(port))
