@@ -37,7 +37,7 @@ func bytes(x *Index) (n int) {
 // Promise: at most 32 bytes an entry, wherever in their growth the tables are.
 // (With fewer entries the allocator's pages of 8 KiB weigh more.)
 func TestAnEntryTakesAtMost32Bytes(t *testing.T) {
-	const from, to = 600_000, 1_000_000
+	const from, to = 500_000, 600_000
 	x, n, most := NewIndex(24*time.Hour), 0, 0.0
 	before := heap()
 	fill(x, to, func() {
