@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"smscancel/worker/admission"
+	"smscancel/worker/policy"
 )
 
 func in(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
@@ -63,6 +64,33 @@ func TestARequestDoesNotExpireBeforeAnEarlierOneOfItsMessage(t *testing.T) {
 			t.Errorf("%s, then %s, with %d calls", x.Status, y.Status, calls)
 		}
 	})
+}
+
+// ending is a context that has ended, of which those that are made of it do not
+// know yet.
+type ending struct{ context.Context }
+
+func (ending) Err() error { return context.Canceled }
+
+// Fault: admission, or the work, ends; a request is handed back, and the next one of
+// its message has its turn before it learns of the end. Promise: it is handed back
+// too, also when its deadline has passed, and has no outcome before the earlier one.
+func TestARequestDoesNotExpireBeforeAnEarlierOneThatWasHandedBack(t *testing.T) {
+	for name, run := range map[string]func(j *Job, ctx context.Context) error{
+		"admission ends": func(j *Job, ctx context.Context) error { _, err := j.Run(ending{ctx}, ctx); return err },
+		"the work ends":  func(j *Job, ctx context.Context) error { _, err := j.Run(ctx, ending{ctx}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(context.Context, Target) Verdict { return cancelled(1) })
+			b.Policy = &policy.Policy{}
+			first := b.begin(map[string]any{"umid": "m"})
+			second := b.begin(map[string]any{"umid": "m", "scheduledAt": in(-time.Second)})
+			first.Abandon()
+			if err := run(second, t.Context()); err == nil {
+				t.Errorf("%d outcomes", len(b.ledger.outcomes))
+			}
+		})
+	}
 }
 
 // What an earlier outcome answers needs no call, and is not too late.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -98,6 +99,9 @@ func (j *Job) outcome(admit, work context.Context) (*Outcome, error) {
 	wait, cancel := j.untilDeadline(admit)
 	defer cancel()
 	answer, err := j.waitTurn(admit)
+	if err == nil { // or the one before was handed back, which may be known here first
+		err = cmp.Or(admit.Err(), work.Err())
+	}
 	switch {
 	case errors.Is(err, policy.ErrWithdrawn):
 		return j.withdrawn(nil), nil
