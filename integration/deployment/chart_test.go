@@ -46,6 +46,7 @@ affinity: {nodeAffinity: {}}
 priorityClassName: high
 serviceAccount: {annotations: {a: b}}
 networkPolicy: {from: []}
+traces: {endpoint: "http://collector:4318", env: [{name: OTEL_TRACES_SAMPLER_ARG, value: "0.1"}]}
 `
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -132,6 +133,24 @@ func TestOnlySettingsRestartPods(t *testing.T) {
 	}
 }
 
+// Promise: with a collector the pod knows it and may reach it, and else neither.
+func TestTracesReachTheCollector(t *testing.T) {
+	for text, want := range map[string]bool{least: false, most: true} {
+		var d appsv1.Deployment
+		var policy networkingv1.NetworkPolicy
+		objects := render(t, text)
+		decode(t, objects["Deployment"], &d)
+		decode(t, objects["NetworkPolicy"], &policy)
+		env := d.Spec.Template.Spec.Containers[0].Env
+		knows := slices.Contains(env, corev1.EnvVar{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector:4318"}) &&
+			slices.Contains(env, corev1.EnvVar{Name: "OTEL_TRACES_SAMPLER_ARG", Value: "0.1"})
+		reaches := slices.ContainsFunc(policy.Spec.Egress[1].Ports, func(p networkingv1.NetworkPolicyPort) bool { return p.Port.IntValue() == 4318 })
+		if knows != want || reaches != want {
+			t.Errorf("%s: the pod knows the collector: %v, may reach it: %v", text, knows, reaches)
+		}
+	}
+}
+
 // Promise: what cannot work is refused by its name.
 func TestMistakesAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
@@ -143,6 +162,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		strings.Replace(least, "}", ", sasl: {mechanism: plain}}", 1): "kafka.sasl.secretName is required",
 		strings.Replace(least, "}", ", sasl: {mechanism: oauth}}", 1): "mechanism",
 		strings.Replace(least, "key: {", "url: 'ftp://x', key: {", 1): "url",
+		least + "traces: {endpoint: 'collector:4317'}\n":              "endpoint",
 	} {
 		if _, err := tryRender(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
