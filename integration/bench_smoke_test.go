@@ -49,7 +49,7 @@ func TestTheContendersOfTheBenchmarkTryAgain(t *testing.T) {
 	const n = bench.Step
 	c.onRequests(3)
 	c.preload(n)
-	c.scenario = c.mix(n)
+	c.scenario, _ = c.mix(n)
 	for name, run := range map[string]func() figures{
 		"limit":    func() figures { return c.limit(n, 0) },
 		"baseline": func() figures { return c.baseline(n) },

@@ -9,7 +9,7 @@ import (
 )
 
 // Latency are quantiles of durations.
-type Latency struct{ P50, P99, P999 time.Duration }
+type Latency struct{ P50, P95, P99, P999 time.Duration }
 
 // LatencyOf sorts the durations.
 func LatencyOf(all []time.Duration) Latency {
@@ -18,7 +18,7 @@ func LatencyOf(all []time.Duration) Latency {
 	}
 	slices.Sort(all)
 	at := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))] }
-	return Latency{P50: at(.5), P99: at(.99), P999: at(.999)}
+	return Latency{P50: at(.5), P95: at(.95), P99: at(.99), P999: at(.999)}
 }
 
 // Usage is what a process has used since it began.
