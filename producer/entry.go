@@ -144,7 +144,10 @@ type fields struct {
 }
 
 func (f *fields) next() []byte {
-	field, rest, _ := bytes.Cut(f.rest, []byte{' '})
+	field, rest := f.rest, []byte(nil)
+	if end := bytes.IndexByte(field, ' '); end >= 0 { // bytes.Cut looks for a slice, which takes longer
+		field, rest = field[:end], field[end+1:]
+	}
 	f.rest = rest
 	f.failed = f.failed || len(field) == 0
 	return field

@@ -205,13 +205,17 @@ func (x *Index) sweep(now time.Time) {
 }
 
 // Len is the number of entries, expired ones that were not swept yet included.
-func (x *Index) Len() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	n := 0
+func (x *Index) Len() (n int) {
 	for i := range x.tables {
-		x.tables[i].settle()
-		n += x.tables[i].used
+		n += x.lenOf(&x.tables[i])
 	}
 	return n
+}
+
+// lenOf holds the others up for one table at a time.
+func (x *Index) lenOf(t *table) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	t.settle()
+	return t.used
 }
