@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"sigs.k8s.io/yaml"
 
 	"smscancel/integration/kafkatest"
 	"smscancel/integration/notrun"
@@ -71,12 +72,15 @@ func readmeCommands(t *testing.T) (commands []string) {
 	return commands
 }
 
+const composeOption = "-f deploy/compose.yaml"
+
 // composition is a compose project of its own: another name, other ports, images
 // that nobody else uses.
 type composition struct {
 	t           *testing.T
 	name, image string
 	kafka       string // the address for programs of this machine
+	files       string // the compose file, and what the test adds to it
 	env         []string
 }
 
@@ -91,6 +95,7 @@ func newComposition(t *testing.T) *composition {
 	}
 	name := fmt.Sprintf("smscancel-test-%d", os.Getpid())
 	c := &composition{t: t, name: name, image: name + ":latest", kafka: "127.0.0.1:" + strconv.Itoa(port)}
+	c.files = composeOption + " -f " + labelled(t)
 	c.env = append(os.Environ(),
 		"DOCKER_CONFIG="+installCompose(t),
 		"COMPOSE_PROJECT_NAME="+c.name,
@@ -101,6 +106,26 @@ func newComposition(t *testing.T) *composition {
 	)
 	t.Cleanup(c.remove)
 	return c
+}
+
+// labelled adds the labels by which the next run finds what a killed one has left.
+func labelled(t *testing.T) string {
+	project := loadCompose(t, nil)
+	labels := map[string]any{"labels": kafkatest.Labels()}
+	added := map[string]map[string]any{"services": {}, "volumes": {}, "networks": {"default": labels}}
+	for name := range project.Services {
+		added["services"][name] = labels
+	}
+	for name := range project.Volumes {
+		added["volumes"][name] = labels
+	}
+	text, err := yaml.Marshal(added)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "labels.yaml")
+	write(t, path, string(text))
+	return path
 }
 
 // installCompose builds compose and returns a configuration of the docker command
@@ -122,7 +147,8 @@ func (c *composition) run(command string) string {
 	if strings.Contains(command, " submit ") {
 		want = 1
 	}
-	out, messages, code := c.sh(c.t.Context(), strings.ReplaceAll(command, "smscancel:latest", c.image))
+	command = strings.NewReplacer("smscancel:latest", c.image, composeOption, c.files).Replace(command)
+	out, messages, code := c.sh(c.t.Context(), command)
 	if code != want {
 		c.t.Fatalf("%s: exit code %d, want %d: %s%s", command, code, want, out, messages)
 	}
@@ -147,7 +173,7 @@ func (c *composition) sh(ctx context.Context, command string) (out, messages str
 func (c *composition) remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	compose := "docker compose -f deploy/compose.yaml "
+	compose := "docker compose " + c.files + " "
 	if c.t.Failed() {
 		state, logs, _ := c.sh(ctx, compose+"ps --all; "+compose+"logs --no-color --tail 50 2>&1")
 		c.t.Log(state, logs)
@@ -160,7 +186,11 @@ func (c *composition) remove() {
 // checkContainers: what the file asks for is what runs, also by Kafka's image.
 func (c *composition) checkContainers() {
 	c.t.Helper()
-	out := c.run("docker inspect --format '{{.Name}} {{.Config.User}} {{.HostConfig.ReadonlyRootfs}}' $(docker ps --all --quiet --filter label=com.docker.compose.project=" + c.name + ")")
+	ours := "docker ps --all --quiet --filter label=com.docker.compose.project=" + c.name
+	for name, value := range kafkatest.Labels() {
+		ours += " --filter label=" + name + "=" + value
+	}
+	out := c.run("docker inspect --format '{{.Name}} {{.Config.User}} {{.HostConfig.ReadonlyRootfs}}' $(" + ours + ")")
 	for line := range strings.Lines(out) {
 		field := strings.Fields(line)
 		if len(field) != 3 || field[1] == "root" || strings.HasPrefix(field[1], "0") || field[2] != "true" {
@@ -189,7 +219,7 @@ func (c *composition) checkTopics() {
 
 func (c *composition) checkStatusPage() {
 	c.t.Helper()
-	address := strings.TrimSpace(c.run("docker compose -f deploy/compose.yaml port simulator 8080"))
+	address := strings.TrimSpace(c.run("docker compose " + composeOption + " port simulator 8080"))
 	awaitReady(c.t, address)
 	answer, err := http.Get("http://" + address + "/")
 	if err != nil {
@@ -207,7 +237,7 @@ func (c *composition) checkRestart() {
 	c.t.Helper()
 	started := "docker inspect --format '{{.State.StartedAt}}' " + c.name + "-worker-1"
 	before := c.run(started)
-	c.run("docker compose -f deploy/compose.yaml restart simulator")
+	c.run("docker compose " + composeOption + " restart simulator")
 	if c.run(started) == before {
 		c.t.Error("a restart of the simulator leaves the worker in a network that is gone")
 	}

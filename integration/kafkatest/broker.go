@@ -120,7 +120,7 @@ func (b *broker) closeDetour() {
 func (c *Cluster) customize(options *Options, b *broker) []testcontainers.ContainerCustomizer {
 	custom := []testcontainers.ContainerCustomizer{
 		testcontainers.WithEnv(options.environment(b, c.id)),
-		testcontainers.WithLabels(labels()),
+		testcontainers.WithLabels(Labels()),
 		testcontainers.WithExposedPorts(containerPort(plainPort)),
 		testcontainers.WithHostConfigModifier(b.publish),
 	}

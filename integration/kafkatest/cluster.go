@@ -126,7 +126,7 @@ func (c *Cluster) prepare(ctx context.Context, options *Options) (err error) {
 	if options.Brokers == 1 {
 		return nil
 	}
-	c.network, err = network.New(ctx, network.WithLabels(labels()))
+	c.network, err = network.New(ctx, network.WithLabels(Labels()))
 	if err != nil {
 		return fmt.Errorf("create the brokers' network: %w", err)
 	}

@@ -69,7 +69,7 @@ func (c *Cluster) onDisk(i int, script string) (string, error) {
 // newDisk makes a volume and starts its keeper.
 func (c *Cluster) newDisk(ctx context.Context, imageName string, mib int) (*disk, error) {
 	made, err := c.docker.VolumeCreate(ctx, client.VolumeCreateOptions{
-		Driver: "local", Labels: labels(),
+		Driver: "local", Labels: Labels(),
 		// The images' user has the id 1000.
 		DriverOpts: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": fmt.Sprintf("size=%dm,uid=1000,gid=1000", mib)},
 	})
@@ -77,7 +77,7 @@ func (c *Cluster) newDisk(ctx context.Context, imageName string, mib int) (*disk
 		return nil, fmt.Errorf("create a volume: %w", err)
 	}
 	d := &disk{volume: made.Volume.Name}
-	d.keeper, err = testcontainers.Run(ctx, imageName, testcontainers.WithLabels(labels()),
+	d.keeper, err = testcontainers.Run(ctx, imageName, testcontainers.WithLabels(Labels()),
 		testcontainers.WithHostConfigModifier(d.keep), testcontainers.WithCmd("sleep", "1000000"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the keeper of a volume: %w", err), c.removeDisk(ctx, d))

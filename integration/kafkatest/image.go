@@ -24,9 +24,11 @@ const (
 )
 
 // Image is what the brokers run, for a test that starts its own. It is present.
+// What such a test makes carries Labels.
 func Image(tb testing.TB) string {
 	tb.Helper()
 	Require(tb)
+	removeLeftovers(tb)
 	docker, err := engine()
 	if err != nil {
 		tb.Fatal(err)

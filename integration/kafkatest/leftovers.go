@@ -27,7 +27,8 @@ const (
 	foreignAge = 12 * time.Hour
 )
 
-func labels() map[string]string {
+// Labels are those of all that this process makes in the engine.
+func Labels() map[string]string {
 	return map[string]string{ownerLabel: owner(os.Getpid())}
 }
 
