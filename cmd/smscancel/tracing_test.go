@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,6 +317,28 @@ func TestAStopDoesNotWaitForTheCollector(t *testing.T) {
 	assert.Len(t, w.answers(20), 20)
 	require.Equal(t, exitDone, w.end(), w.stderr.String())
 	assert.Contains(t, w.stderr.String(), "the last traces were not sent in time")
+}
+
+// The log tells when the collector stops taking spans, and when it takes them again.
+func TestTheLogTellsWhenSpansAreTakenAgain(t *testing.T) {
+	var broken atomic.Bool
+	broken.Store(true)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	defer server.Close()
+	w := newTraced(t, "", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": server.URL, "OTEL_BSP_SCHEDULE_DELAY": "1"})
+	w.work()
+	w.ask(requestOf(1))
+	w.await(&w.stderr, "traces cannot be sent")
+	w.answers(1)
+	broken.Store(false)
+	w.ask(requestOf(2))
+	w.await(&w.stderr, "traces are sent again")
+	require.Equal(t, exitDone, w.end())
+	assert.Equal(t, 1, strings.Count(w.stderr.String(), "traces cannot be sent"))
 }
 
 // hangingCollector takes exports and never answers. It returns its address.
