@@ -44,9 +44,8 @@ func steadyContest(c *contest) {
 		s.l = append(s.l, c.limit(sized(seconds*perSecond), perSecond))
 		s.w = append(s.w, c.serve(sized(seconds*perSecond), perSecond))
 	}
-	core := func(f figures) float64 { return f.each() / 1000 * f.rate }
-	beyond := 100 * (medianOf(s.w, core) - medianOf(s.l, core))
+	core := func(all []figures) float64 { return 100 * perSecond / 1000 * medianOf(all, figures.each) } // per cent
 	c.tell(fmt.Sprintf("%d requests/s, API 50 ms, TLS 1.3, limits on", perSecond), s,
-		fmt.Sprintf("of one core: L %.0f %%, W %.0f %%", 100*medianOf(s.l, core), 100*medianOf(s.w, core)),
-		atMost("% of a core beyond L", 20, beyond))
+		fmt.Sprintf("of one core: L %.0f %%, W %.0f %%", core(s.l), core(s.w)),
+		atMost("% of a core beyond L", 20, core(s.w)-core(s.l)))
 }
