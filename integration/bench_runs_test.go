@@ -287,7 +287,7 @@ func (c *contest) usage(r *replica) bench.Usage {
 // finish waits until every request has its outcome.
 func (c *contest) finish(r *replica, n int, begin time.Time, before bench.Usage) figures {
 	c.t.Helper()
-	c.until(n + c.parts) // and a fence's marker in each partition
+	c.settled(n)
 	after := c.usage(r)
 	f := figures{cpu: after.CPU - before.CPU, rss: after.PeakRSS, done: n}
 	var last time.Time
@@ -295,6 +295,17 @@ func (c *contest) finish(r *replica, n int, begin time.Time, before bench.Usage)
 	f.rate = float64(n) / last.Sub(begin).Seconds()
 	r.stop()
 	return f
+}
+
+// settled waits until there are n outcomes. A fence's marker stands in each
+// partition besides, and one more wherever the worker had to confirm its hold.
+func (c *contest) settled(n int) {
+	c.t.Helper()
+	for outcomes, markers := 0, c.parts; outcomes < n; markers += n - outcomes {
+		c.until(n + markers)
+		outcomes = 0
+		c.scan(c.outcomes, nil, func(*kgo.Record) { outcomes++ })
+	}
 }
 
 // until waits until the outcome topic has so many records.
