@@ -53,5 +53,5 @@ func backlogContest(c *contest) {
 		r.stop()
 	}
 	c.tell(fmt.Sprintf("%d requests wait, default settings, API 50 ms", n), standings{}, fmt.Sprintf("after 20 s and %d calls", calls),
-		atMost("MiB of RSS at most", 256, median(rss)/mib))
+		atMost("MB of RSS at most", 256, median(rss)/1e6))
 }

@@ -90,7 +90,7 @@ func replayContest(c *contest) {
 	c.tell(fmt.Sprintf("replay of %d outcomes", n), standings{}, "",
 		atLeast("outcomes/s", 2_000_000, float64(n)/median(r.seconds)),
 		atMost("bytes of live heap an entry", 32, median(r.heap)/float64(n)),
-		atMost("MiB of RSS at most", 400, median(r.rss)/mib))
+		atMost("MB of RSS at most", 400, median(r.rss)/1e6))
 }
 
 // replays are what several restarts took.
