@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,7 @@ func tracesWanted(lookup func(string) (string, bool), log zerolog.Logger) bool {
 		endpoint, name = value("OTEL_EXPORTER_OTLP_ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT"
 	}
 	exporter := value("OTEL_TRACES_EXPORTER")
-	if endpoint == "" || exporter == "none" || isTrue(value("OTEL_SDK_DISABLED")) {
+	if endpoint == "" || exporter == "none" || strings.EqualFold(value("OTEL_SDK_DISABLED"), "true") {
 		return false
 	}
 	u, err := url.Parse(endpoint)
@@ -79,8 +80,6 @@ func tracesWanted(lookup func(string) (string, bool), log zerolog.Logger) bool {
 	}
 	return true
 }
-
-func isTrue(s string) bool { return len(s) == 4 && s[0]|' ' == 't' && s[1:] == "rue" }
 
 // startTracing reads the rest of the environment through the SDK: sampler,
 // limits, queue, headers, certificates.

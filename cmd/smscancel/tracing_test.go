@@ -214,7 +214,7 @@ func TestWithoutTracesTheContextIsCarriedOn(t *testing.T) {
 	c := newCollector(t)
 	for name, vars := range map[string]map[string]string{
 		"nothing asked":    {},
-		"disabled":         {"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_SDK_DISABLED": "True"},
+		"disabled":         {"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_SDK_DISABLED": "TRUE"},
 		"no exporter":      {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": c.URL + "/v1/traces", "OTEL_TRACES_EXPORTER": "none"},
 		"another exporter": {"OTEL_EXPORTER_OTLP_ENDPOINT": c.URL, "OTEL_TRACES_EXPORTER": "zipkin"},
 		"no URL":           {"OTEL_EXPORTER_OTLP_ENDPOINT": strings.TrimPrefix(c.URL, "http://")},
