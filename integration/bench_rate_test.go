@@ -56,7 +56,7 @@ func (c *contest) busyRate(transport string, want float64) {
 	var bare []figures
 	for range rounds() {
 		s.w = append(s.w, c.drain(n))
-		l, k := c.limitBeside(n, false)
+		l, k := c.limitBeside(n)
 		s.l, bare = append(s.l, l), append(bare, k)
 		s.b = append(s.b, c.baselineOf(400))
 	}

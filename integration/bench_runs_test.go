@@ -154,7 +154,7 @@ func (c *contest) limit(n, perSecond int) figures {
 }
 
 // limitBeside runs L while a bare client reads and writes through the broker.
-func (c *contest) limitBeside(n int, plain bool) (limit, bare figures) {
+func (c *contest) limitBeside(n int) (limit, bare figures) {
 	c.t.Helper()
 	c.turn()
 	from, to, err := os.Pipe()
@@ -162,7 +162,7 @@ func (c *contest) limitBeside(n int, plain bool) (limit, bare figures) {
 		c.t.Fatal(err)
 	}
 	l, k := c.spec("limit", n), c.spec("bare", n)
-	l.Plain, l.Progress, k.Progress, k.Sample = plain, true, true, c.sample
+	l.Progress, k.Progress, k.Sample = true, true, c.sample
 	reports := c.await(c.contender(k, from), c.contender(l, to))
 	return figuresOf(reports[1]), figuresOf(reports[0])
 }

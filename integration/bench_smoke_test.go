@@ -29,11 +29,9 @@ func TestEveryContenderOfTheBenchmarkDoesItsWork(t *testing.T) {
 		}
 	}
 	c.tls = false
-	for _, plain := range []bool{false, true} {
-		l, k := c.limitBeside(n, plain)
-		if l.done != n || k.done != n || c.appended() != n || c.sim.Summary().Calls != n {
-			t.Errorf("limit did %d beside %d that were read and written of %d; %d calls", l.done, k.done, n, c.sim.Summary().Calls)
-		}
+	l, k := c.limitBeside(n)
+	if l.done != n || k.done != n || c.appended() != n || c.sim.Summary().Calls != n {
+		t.Errorf("limit did %d beside %d that were read and written of %d; %d calls", l.done, k.done, n, c.sim.Summary().Calls)
 	}
 	for name, f := range map[string]figures{"burst": c.burst(n), "steady": c.serve(n, 1000)} {
 		if f.done != n || f.latency.P50 <= 0 || f.latency.P50 > f.latency.P99 {

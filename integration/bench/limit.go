@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,9 +94,6 @@ func (l *limit) work(ctx context.Context) {
 
 // caller makes one call with the worker's client.
 func (s *Spec) caller() (func(context.Context, worker.Target) bool, error) {
-	if s.Plain {
-		return s.plain(), nil
-	}
 	key, err := api.LiteralKey(s.Key)
 	if err != nil {
 		return nil, err
@@ -109,18 +105,4 @@ func (s *Spec) caller() (func(context.Context, worker.Target) bool, error) {
 	return func(ctx context.Context, t worker.Target) bool {
 		return client.Cancel(ctx, worker.Call{Target: t}).Retry
 	}, nil
-}
-
-// plain makes one call with nothing but net/http, which shows what the worker's
-// client adds to it.
-func (s *Spec) plain() func(context.Context, worker.Target) bool {
-	var http1 http.Protocols
-	http1.SetHTTP1(true)
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		Protocols: &http1, MaxConnsPerHost: s.Concurrency, MaxIdleConns: s.Concurrency, MaxIdleConnsPerHost: s.Concurrency, DisableCompression: true,
-	}}
-	return func(ctx context.Context, t worker.Target) bool {
-		status, _, err := cancel(ctx, &client, s, t)
-		return err != nil || status >= 500
-	}
 }

@@ -21,9 +21,8 @@ type Spec struct {
 
 	// Limit.
 	Concurrency int
-	SubAccounts int  // among which the requests are shared
-	Rate        int  // requests a second; 0 = as fast as they are answered
-	Plain       bool // net/http's client with the worker's settings, instead of the worker's client
+	SubAccounts int // among which the requests are shared
+	Rate        int // requests a second; 0 = as fast as they are answered
 
 	// Baseline and Bare.
 	Brokers  []string
